@@ -1,0 +1,41 @@
+# make run    a dataset from real photographs, start to end
+# make test   the whole test suite
+# make check  format, lint, types
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SAMPLES ?= build/samples
+FEATURES ?= build/features
+
+.PHONY: run test check format clean
+
+run: $(VENV)/.run
+	rm -rf $(SAMPLES)
+	$(BIN)/beam-job samples $(SAMPLES)
+	$(BIN)/beam-job extract --input $(SAMPLES) --output $(FEATURES) --overwrite
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements.txt setup.py $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e .
+	touch $@
+
+$(VENV)/.dev: requirements.txt requirements-dev.txt setup.py $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -e .
+	touch $@

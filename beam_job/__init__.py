@@ -1,0 +1,52 @@
+"""Image features, computed once: an Apache Beam job from images to TFRecords that classifier heads train on.
+
+Importing the package loads neither Beam nor TensorFlow; its functions do when they are called.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from beam_job.api import extract
+    from beam_job.errors import BeamJobError
+    from beam_job.pipeline import RunResult
+    from beam_job.reading import load_features
+    from beam_job.records import Failure, FeatureRecord, ImageRef
+    from beam_job.transforms import ExtractFeatures
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "BeamJobError": "beam_job.errors",
+    "ExtractFeatures": "beam_job.transforms",
+    "Failure": "beam_job.records",
+    "FeatureRecord": "beam_job.records",
+    "ImageRef": "beam_job.records",
+    "RunResult": "beam_job.pipeline",
+    "extract": "beam_job.api",
+    "load_features": "beam_job.reading",
+}
+
+__all__ = [
+    "BeamJobError",
+    "ExtractFeatures",
+    "Failure",
+    "FeatureRecord",
+    "ImageRef",
+    "RunResult",
+    "__version__",
+    "extract",
+    "load_features",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'beam_job' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,7 @@
+"""``python -m beam_job`` is ``beam-job``."""
+
+import sys
+
+from beam_job.cli import main
+
+sys.exit(main())

@@ -1,0 +1,34 @@
+"""What the command line can do, as functions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from beam_job.options import ExtractOptions
+
+if TYPE_CHECKING:
+    from beam_job.pipeline import RunResult
+
+
+def extract(
+    input: str, output: str, *, beam_options: Sequence[str] = (), progress: bool = False, **options: Any
+) -> RunResult:
+    """Extracts the features of images into a dataset; the same as ``beam-job extract``.
+
+    Args:
+      input: A directory with a folder per class, a glob, or a .csv or .jsonl manifest.
+      output: The dataset's directory; must be empty, unless ``overwrite=True``.
+      beam_options: Beam's own options, such as ``["--runner=FlinkRunner"]``.
+      progress: Whether to show progress on stderr.
+      **options: Any other option of the command by its name, such as ``model`` or ``splits``.
+
+    Returns:
+      Counts, classes, errors and timings of the run.
+
+    Raises:
+      BeamJobError: the run could not be made or did not hold; the message is one clear sentence.
+    """
+    from beam_job.pipeline import run_extract
+
+    return run_extract(ExtractOptions.of(input=input, output=output, **options), beam_options, progress)

@@ -1,0 +1,87 @@
+"""beam-job extract: images in, a dataset of features and labels out.
+
+Options of Beam's own, such as --runner=FlinkRunner, may follow; the runner is this machine unless one is named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+from beam_job import storage
+from beam_job.errors import UsageError
+from beam_job.options import ExtractOptions, coerce, extract_fields, value_type
+
+if TYPE_CHECKING:
+    from beam_job.pipeline import RunResult
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """One argument per option, in groups."""
+    groups: dict[str, Any] = {}
+    for group, field in extract_fields():
+        if group not in groups:
+            groups[group] = parser.add_argument_group(group)
+        help_text = field.metadata["help"].replace("%", "%%")
+        if field.default not in (None, False) and isinstance(field.default, (str, int, float)):
+            help_text += f" Default: {field.default}."
+        if value_type(field) is bool:
+            groups[group].add_argument(
+                f"--{field.name}", nargs="?", const=True, default=None, metavar="true|false", help=help_text
+            )
+        else:
+            groups[group].add_argument(f"--{field.name}", metavar=field.metadata["metavar"], help=help_text)
+    parser.add_argument(
+        "--config", metavar="FILE", help="Options from a YAML file, or from the run.json of an earlier run."
+    )
+    parser.add_argument("--json", action="store_true", help="Print the result as JSON.")
+
+
+def run(arguments: argparse.Namespace, rest: list[str]) -> int:
+    """Extracts, and prints the summary."""
+    values = read_config(arguments.config) if arguments.config else {}
+    for _, field in extract_fields():
+        given = getattr(arguments, field.name)
+        if given is not None:
+            values[field.name] = coerce(field.name, field, given)
+    options = ExtractOptions.of(**values)
+    logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
+
+    from beam_job.pipeline import run_extract
+    from beam_job.summary import print_summary
+
+    result = run_extract(options, rest, progress=not arguments.json)
+    if arguments.json:
+        print(json.dumps(_as_json(result)))
+    else:
+        print_summary(result)
+    return 0
+
+
+def read_config(path: str) -> dict[str, Any]:
+    """Options from a YAML file (a mapping of option to value) or from a run.json.
+
+    Raises:
+      UsageError: it is neither.
+    """
+    import yaml
+
+    try:
+        content = yaml.safe_load(storage.read_bytes(storage.absolute(path)))
+    except FileNotFoundError:
+        raise UsageError(f"There is no file at --config={path}.") from None
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config={path} cannot be read as YAML: {' '.join(str(error).split())}") from None
+    if isinstance(content, dict) and "format_version" in content:
+        content = content.get("options")
+    if not isinstance(content, dict):
+        raise UsageError(f"Expected --config={path} to be a mapping of options to values.")
+    return {str(name): value for name, value in content.items() if value is not None}
+
+
+def _as_json(result: RunResult) -> dict[str, Any]:
+    import dataclasses
+
+    return {**dataclasses.asdict(result), "images_per_second": result.images_per_second}

@@ -1,0 +1,109 @@
+"""A shard's commit: file first, receipt after, both whole or not at all.
+
+The receipt is the commit. Whoever finds one with the fingerprint he would compute himself needs to do nothing; a file
+without a receipt is nothing yet, and is replaced.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO, Any
+
+from beam_job import storage
+from beam_job.naming import ShardName
+from beam_job.records import Failure, FeatureRecord, ImageRef, ShardReceipt
+from beam_job.writers.examples import pack_example
+from beam_job.writers.tfrecord import frame
+
+
+def canonical_json(value: Any) -> bytes:
+    """JSON whose bytes depend on the value alone."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
+
+
+def fingerprint(identity: Mapping[str, Any], shard: ShardName, refs: Iterable[ImageRef]) -> str:
+    """Hash over everything that decides a shard's bytes.
+
+    Args:
+      identity: What all shards have in common: model, preprocessing, decoding, engine, label vocabulary.
+      shard: Which shard.
+      refs: Its images, in their order.
+
+    Returns:
+      SHA-256 in hexadecimal.
+    """
+    digest = hashlib.sha256(canonical_json([identity, shard.file_name]))
+    for ref in refs:
+        digest.update(canonical_json([ref.id, ref.uri, ref.label, ref.version, ref.problem]))
+    return digest.hexdigest()
+
+
+def find_receipt(output: str, shard: ShardName, wanted: str) -> ShardReceipt | None:
+    """The receipt of a shard that is committed with the fingerprint ``wanted``, or None."""
+    try:
+        receipt = read_receipt(output, shard)
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return None
+    committed = receipt.fingerprint == wanted and storage.exists(storage.join(output, shard.file_name))
+    return receipt if committed else None
+
+
+def read_receipt(output: str, shard: ShardName) -> ShardReceipt:
+    """The receipt of a shard.
+
+    Raises:
+      FileNotFoundError: there is none.
+      ValueError, KeyError, TypeError: it cannot be understood.
+    """
+    return ShardReceipt.from_json(json.loads(storage.read_bytes(storage.join(output, shard.receipt_name))))
+
+
+def write_receipt(output: str, shard: ShardName, receipt: ShardReceipt) -> None:
+    """Commits a shard whose file is in place."""
+    storage.write_bytes(storage.join(output, shard.receipt_name), json.dumps(receipt.to_json(), indent=1).encode())
+
+
+class ShardFile:
+    """A shard's file while it is written; made by :func:`new_shard`."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+        self._labels: Counter[int] = Counter()
+        self._failures: list[Failure] = []
+        self._size = 0
+
+    def add(self, outcome: FeatureRecord | Failure) -> None:
+        """Writes a record, or notes a failure."""
+        if isinstance(outcome, Failure):
+            self._failures.append(outcome)
+            return
+        data = frame(pack_example(outcome))
+        self._file.write(data)
+        self._digest.update(data)
+        self._size += len(data)
+        self._labels[outcome.label] += 1
+
+    def receipt(self, shard: ShardName, wanted: str, timings: Mapping[str, float]) -> ShardReceipt:
+        """The receipt for what was added."""
+        return ShardReceipt(
+            shard=shard.file_name,
+            fingerprint=wanted,
+            records=self._labels.total(),
+            failures=tuple(self._failures),
+            label_counts=dict(self._labels),
+            digest=self._digest.hexdigest(),
+            size=self._size,
+            timings=dict(timings),
+        )
+
+
+@contextlib.contextmanager
+def new_shard(output: str, shard: ShardName) -> Iterator[ShardFile]:
+    """A shard's file to fill, which appears in the dataset when the block ends without an error."""
+    with storage.new_file(storage.join(output, shard.file_name)) as file:
+        yield ShardFile(file)

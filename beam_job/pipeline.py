@@ -1,0 +1,184 @@
+"""Builds the graph of a run, and runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.utils.shared import Shared
+
+from beam_job import errors, runners, storage, target
+from beam_job.errors import BeamJobError, JobFailedError
+from beam_job.extraction import ExtractionConfig, make_config
+from beam_job.finalisation import RunDescription
+from beam_job.labels import LabelVocabulary
+from beam_job.models import describe_model
+from beam_job.options import ExtractOptions
+from beam_job.planning import SplitPolicy
+from beam_job.progress import show_progress
+from beam_job.reading import read_run
+from beam_job.sources import Source, open_source
+from beam_job.transforms import ExtractShards, FinaliseDataset, ListImages, PlanShards, new_extractor
+
+# How the errors of this package and of the operating system look in the text of what a runner raises.
+_OWN_ERROR = re.compile(r"^(?:\w+: )?beam_job\.errors\.(\w+): (.*?)(?: \[while running .*)?$", re.MULTILINE)
+_SYSTEM_ERROR = re.compile(
+    r"^((?:OS|Permission|FileNotFound|Connection\w*|Timeout|Memory)Error: .*?)(?: \[while running .*)?$", re.MULTILINE
+)
+# Options that do not decide what is in the dataset, or name the place it is in.
+_NOT_RECORDED = frozenset({"output", "overwrite", "worker_threads", "read_threads"})
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """What came of a run.
+
+    Attributes:
+      output: The dataset's directory.
+      images: Images that went in.
+      records: Images that gave features.
+      errors: Error class to number of error rows.
+      splits: Split name to its images, records, shards, classes and unlabelled images, as in run.json.
+      features: Feature name to the shape for one image.
+      stages: Seconds per stage, summed over threads.
+      seconds: From the launch to the end.
+      extract_seconds: From the start of the pipeline to the end.
+    """
+
+    output: str
+    images: int
+    records: int
+    errors: Mapping[str, int]
+    splits: Mapping[str, Mapping[str, Any]]
+    features: Mapping[str, tuple[int, ...]]
+    stages: Mapping[str, float]
+    seconds: float
+    extract_seconds: float
+
+    @property
+    def images_per_second(self) -> float:
+        """Images per second of the pipeline, its own start included."""
+        return self.images / self.extract_seconds
+
+
+def run_extract(options: ExtractOptions, beam_arguments: Sequence[str] = (), progress: bool = False) -> RunResult:
+    """Extracts a dataset, from the first check to the last file.
+
+    Args:
+      options: What to do.
+      beam_arguments: Options of Beam's own, as on a command line.
+      progress: Whether to show how far the run is.
+
+    Raises:
+      BeamJobError: anything that ends the run; its sentence is for the user.
+    """
+    start = time.monotonic()
+    beam_options = runners.beam_options(beam_arguments, options.flat())
+    source = open_source(options.source.input)
+    source.check()
+    output = storage.absolute(options.output.output)
+    stale = target.check_target(output, options.output.overwrite)
+    vocabulary = LabelVocabulary.read(options.source.labels) if options.source.labels else None
+    shared = Shared()
+    config = _probed_config(options, output, beam_options, shared)
+    target.clear_target(output, stale)
+    extract_start = time.monotonic()
+    pipeline = build_pipeline(options, source, config, vocabulary, shared, beam_options)
+    in_process = runners.runs_in_process(beam_options)
+    with show_progress(output, in_process) if progress else contextlib.nullcontext():
+        _run(pipeline)
+    end = time.monotonic()
+    run = read_run(output)
+    return RunResult(
+        output=options.output.output,
+        images=run["images"],
+        records=sum(split["records"] for split in run["splits"].values()),
+        errors=run["errors"],
+        splits=run["splits"],
+        features=config.model.outputs,
+        stages=run["timings"]["stages"],
+        seconds=end - start,
+        extract_seconds=end - extract_start,
+    )
+
+
+def _probed_config(options: ExtractOptions, output: str, beam_options: Any, shared: Shared) -> ExtractionConfig:
+    """The config with the shapes of the features, which a probe image tells.
+
+    Where the work is done in this very process, the model that is probed here is the one that works there.
+    """
+    spec = describe_model(options.model)
+    threads = runners.worker_threads(beam_options)
+    config = make_config(spec, options.decode, options.work, output=output, worker_threads=threads)
+    if runners.runs_in_process(beam_options):
+        shapes = shared.acquire(lambda: new_extractor(config)).probe()
+    else:
+        extractor = new_extractor(config)
+        shapes = extractor.probe()
+        extractor.close()
+    return dataclasses.replace(config, model=dataclasses.replace(spec, outputs=shapes))
+
+
+def build_pipeline(
+    options: ExtractOptions,
+    source: Source,
+    config: ExtractionConfig,
+    vocabulary: LabelVocabulary | None,
+    shared: Shared,
+    beam_options: Any,
+) -> beam.Pipeline:
+    """The graph: list, plan, extract, finalise."""
+    pipeline = beam.Pipeline(options=beam_options)
+    splits = SplitPolicy(options.source.splits, options.source.split_seed)
+    refs = pipeline | "List images" >> ListImages(source, splits)
+    plan = refs | "Plan shards" >> PlanShards(
+        options.shard, vocabulary, options.source.input, source.ids_unique, config.output
+    )
+    receipts = refs | "Extract shards" >> ExtractShards(config, shared, plan)
+    receipts | "Finalise" >> FinaliseDataset(config.output, describe_run(options, config), plan)
+    return pipeline
+
+
+def describe_run(options: ExtractOptions, config: ExtractionConfig) -> RunDescription:
+    """What run.json will say of how the dataset came to be."""
+    return RunDescription(
+        options={name: value for name, value in options.flat().items() if name not in _NOT_RECORDED},
+        model=config.model.to_json(),
+        preprocessing=config.model.preprocessing.to_json(),
+        decode=config.decode.to_json(),
+        engine=config.engine,
+        outputs=config.model.outputs,
+        max_error_rate=options.output.max_error_rate,
+    )
+
+
+def _run(pipeline: beam.Pipeline) -> None:
+    try:
+        pipeline.run().wait_until_finish()
+    except BeamJobError:
+        raise
+    except Exception as error:  # runners wrap what a worker raised in errors of their own
+        translated = own_error(error)
+        if translated is None:
+            raise
+        raise translated from error
+
+
+def own_error(error: BaseException) -> BeamJobError | None:
+    """The error of this package, or of the operating system, that lies in what a runner raised; None for a bug."""
+    while error.__cause__ is not None and not isinstance(error, BeamJobError):
+        error = error.__cause__
+    if isinstance(error, BeamJobError):
+        return error
+    text = str(error)
+    if own := _OWN_ERROR.findall(text):
+        name, message = own[-1]
+        return getattr(errors, name, JobFailedError)(message)
+    if system := _SYSTEM_ERROR.findall(text):
+        return JobFailedError(f"The run failed: {system[-1]}")
+    return None

@@ -1,0 +1,83 @@
+"""Pure arithmetic: stable hashes, which split and which shard an image belongs to, and how many shards there are.
+
+Nothing here depends on the machine, the runner or the number of workers: the same ids give the same shards anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+
+DEFAULT_SPLIT = "train"
+DEFAULT_IMAGES_PER_SHARD = 1024
+# A small input is cut into up to SMALL_SHARDS shards of at least SMALL_SHARD_IMAGES images, so that a machine with
+# many cores finds enough units of work.
+SMALL_SHARDS = 16
+SMALL_SHARD_IMAGES = 64
+
+_SPLIT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_HASH_BITS = 64
+
+
+def stable_hash(text: str, salt: str = "") -> int:
+    """A 64-bit hash of ``text`` that is the same in every process (BLAKE2b, RFC 7693).
+
+    Args:
+      text: Any text; lone surrogates (names that are not UTF-8) are legal.
+      salt: Up to 16 bytes as UTF-8 that make an independent hash.
+
+    Returns:
+      An integer in [0, 2**64).
+    """
+    data = text.encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(data, digest_size=_HASH_BITS // 8, salt=salt.encode("utf-8"))
+    return int.from_bytes(digest.digest(), "big")
+
+
+def order_key(image_id: str) -> tuple[int, str]:
+    """Sort key of the order within a shard: by stable hash, ties by the id itself."""
+    return stable_hash(image_id, "order"), image_id
+
+
+def shard_index(image_id: str, num_shards: int) -> int:
+    """The shard of its split that an image belongs to, in [0, num_shards)."""
+    return stable_hash(image_id, "shard") % num_shards
+
+
+def is_split_name(name: str) -> bool:
+    """Whether a split may be called so: a letter, then letters, digits and underscores; ``all`` is TFDS's own word."""
+    return bool(_SPLIT_NAME.fullmatch(name)) and name != "all"
+
+
+def assign_split(key: str, fractions: Mapping[str, float], seed: int = 0) -> str:
+    """The split of an image (or of a group of images) by a stable hash.
+
+    Args:
+      key: The group, or the id of an image without one.
+      fractions: Split name to its share; the shares are positive and sum to 1. Order matters.
+      seed: Another seed gives another, independent split.
+
+    Returns:
+      One of the names in ``fractions``, or ``train`` when that is empty.
+    """
+    if not fractions:
+        return DEFAULT_SPLIT
+    position = stable_hash(f"{seed}:{key}", "split") / 2**_HASH_BITS
+    upper = 0.0
+    for name, fraction in fractions.items():
+        upper += fraction
+        if position < upper:
+            return name
+    return name  # rounding may leave the last bound a hair below 1
+
+
+def default_num_shards(images: int, images_per_shard: int = DEFAULT_IMAGES_PER_SHARD) -> int:
+    """How many shards a split of so many images gets when nobody says: a function of the count alone.
+
+    >>> [default_num_shards(n) for n in (0, 1, 200, 1_200, 100_000)]
+    [0, 1, 4, 16, 98]
+    """
+    by_size = -(-images // images_per_shard)
+    by_cores = min(SMALL_SHARDS, -(-images // SMALL_SHARD_IMAGES))
+    return max(by_size, by_cores)

@@ -1,0 +1,5 @@
+"""Where images come from: each source lists refs, never pixels, in units that can be listed side by side."""
+
+from beam_job.sources.base import Source, open_source
+
+__all__ = ["Source", "open_source"]

@@ -1,0 +1,52 @@
+"""TensorFlow is imported here and nowhere else, so that its settings are made before it starts."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
+
+
+def import_tensorflow() -> Any:
+    """The tensorflow module, imported without its start-up chatter unless the environment asks for it."""
+    if "tensorflow" in sys.modules:
+        return sys.modules["tensorflow"]
+    chatty = "TF_CPP_MIN_LOG_LEVEL" in os.environ
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    with contextlib.nullcontext() if chatty else _silent_stderr():
+        return importlib.import_module("tensorflow")
+
+
+def use_single_threaded_operations(streams: int) -> None:
+    """Has each operation run in one thread, and lets ``streams`` calls of a model run side by side.
+
+    On a processor, several streams of one thread beat one stream of several. A process that has already run an
+    operation keeps the settings that it has.
+    """
+    tf = import_tensorflow()
+    with contextlib.suppress(RuntimeError):
+        tf.config.threading.set_intra_op_parallelism_threads(1)
+        tf.config.threading.set_inter_op_parallelism_threads(streams)
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Drops what native code writes to stderr; TensorFlow's messages before its logging is set up heed no variable."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is no stderr
+        yield
+        return
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
