@@ -94,10 +94,15 @@ class SplitFractions:
 
 
 def option(
-    text: str, default: Any = dataclasses.MISSING, *, metavar: str | None = None, least: float | None = None
+    text: str,
+    default: Any = dataclasses.MISSING,
+    *,
+    metavar: str | None = None,
+    least: float = -math.inf,
+    most: float = math.inf,
 ) -> Any:
-    """A field that is an option: its help text, its default, what its value is called, its least value."""
-    metadata = {"help": text, "metavar": metavar, "least": least}
+    """A field that is an option: its help text, its default, what its value is called, its least and largest value."""
+    metadata = {"help": text, "metavar": metavar, "least": least, "most": most}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -197,7 +202,11 @@ class OutputOptions:
     output: str = option("The dataset's directory, local or gs://.", metavar="OUT")
     overwrite: bool = option("Replace the dataset that is there; no stale file stays.", False)
     max_error_rate: float = option(
-        "The share of images that may become error rows before the job fails, from 0 to 1.", 0.01, metavar="X", least=0
+        "The share of images that may become error rows before the job fails, from 0 to 1.",
+        0.01,
+        metavar="X",
+        least=0,
+        most=1,
     )
 
 
@@ -277,9 +286,12 @@ def coerce(name: str, field: dataclasses.Field[Any], value: Any) -> Any:
     except (ValueError, KeyError) as error:
         form = field.metadata["metavar"] or "true or false"
         raise UsageError(f"--{name} is written {form}, found {value!r} ({error}).") from None
-    least = field.metadata["least"]
-    if least is not None and result < least:
-        raise UsageError(f"--{name} is at least {least:g}, found {value!r}.")
+    if isinstance(result, (int, float)):
+        least, most = field.metadata["least"], field.metadata["most"]
+        if not result >= least:  # so written, NaN is refused too
+            raise UsageError(f"--{name} is at least {least:g}, found {value!r}.")
+        if result > most:
+            raise UsageError(f"--{name} is at most {most:g}, found {value!r}.")
     return result
 
 

@@ -30,6 +30,7 @@ _OWN_ERROR = re.compile(r"^(?:\w+: )?beam_job\.errors\.(\w+): (.*?)(?: \[while r
 _SYSTEM_ERROR = re.compile(
     r"^((?:OS|Permission|FileNotFound|Connection\w*|Timeout|Memory)Error: .*?)(?: \[while running .*)?$", re.MULTILINE
 )
+_INTERRUPT = re.compile(r"^(?:\w+: )?KeyboardInterrupt\b", re.MULTILINE)
 # Options that do not decide what is in the dataset, or name the place it is in.
 _NOT_RECORDED = frozenset({"output", "overwrite", "worker_threads", "read_threads"})
 
@@ -163,6 +164,8 @@ def _run(pipeline: beam.Pipeline) -> None:
     except BeamJobError:
         raise
     except Exception as error:  # runners wrap what a worker raised in errors of their own
+        if _INTERRUPT.search(str(error)):
+            raise KeyboardInterrupt from None
         translated = own_error(error)
         if translated is None:
             raise

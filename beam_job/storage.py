@@ -133,21 +133,12 @@ def list_files(root: str, recursive: bool = True) -> Iterator[FileInfo]:
 
     Args:
       root: A directory. Its name is taken literally, whatever characters it holds.
-      recursive: Whether to descend; locally, links to directories are followed.
+      recursive: Whether to descend; locally, links to directories are followed, but never in a circle.
     """
-    if not is_local(root):
+    if is_local(root):
+        yield from _list_local(root, recursive, frozenset())
+    else:
         yield from match(root.rstrip("/") + ("/**" if recursive else "/*"))
-        return
-    try:
-        entries = list(os.scandir(root))
-    except FileNotFoundError:
-        return
-    for entry in entries:
-        if entry.is_dir():
-            if recursive:
-                yield from list_files(entry.path)
-        else:
-            yield _local_info(entry.path)
 
 
 def list_folders(root: str) -> list[str] | None:
@@ -206,6 +197,23 @@ def directory_digest(root: str) -> str:
             content = hashlib.file_digest(file, "sha256")
         digest.update(f"{relative(path, root)}\0{content.hexdigest()}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
+
+
+def _list_local(root: str, recursive: bool, above: frozenset[tuple[int, int]]) -> Iterator[FileInfo]:
+    """The files below ``root``; ``above`` holds the directories on the way to it, so that links make no circle."""
+    try:
+        status = os.stat(root)
+        entries = list(os.scandir(root))
+    except FileNotFoundError:
+        return
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    for entry in entries:
+        if not entry.is_dir():
+            yield _local_info(entry.path)
+        elif recursive:
+            yield from _list_local(entry.path, recursive, above | {here})
 
 
 def _local_info(path: str) -> FileInfo:

@@ -23,7 +23,10 @@ def check_target(output: str, overwrite: bool) -> list[str]:
     """
     if storage.is_local(output) and storage.exists(output) and not storage.is_directory(output):
         raise OutputError(f"Expected --output to be a directory, found a file at {output}.")
-    paths = sorted(info.path for info in storage.list_files(output))
+    try:
+        paths = sorted(info.path for info in storage.list_files(output))
+    except OSError as error:
+        raise OutputError(f"The target {output} cannot be written: {error}") from None
     if not paths:
         return []
     foreign = [path for path in paths if not naming.is_ours(storage.relative(path, output))]

@@ -64,7 +64,7 @@ def freeze(path: Path, size: ImageSize, layer: str | None) -> Frozen:
 
     spec = tf.TensorSpec([None, size.height, size.width, 3], tf.float32, name="images")
     try:
-        concrete = tf.function(entry).get_concrete_function(spec)
+        concrete = tf.function(entry, autograph=False).get_concrete_function(spec)
         frozen = convert_variables_to_constants_v2(concrete)
     except (ValueError, TypeError, tf.errors.OpError) as error:
         raise ModelError(f"The model at {path} cannot be called on {size} RGB images: {_first_line(error)}") from None

@@ -62,9 +62,11 @@ def open_source(path: str) -> Source:
     path = storage.absolute(path)
     if path.lower().endswith((".csv", ".jsonl")):
         kind = "manifest"
+    elif GLOB_CHARACTERS.search(path) and not (storage.is_local(path) and storage.is_directory(path)):
+        kind = "glob"  # a local directory may have such characters in its name; in a bucket they are wildcards
     elif storage.is_directory(path):
         kind = "class_folders"
-    elif GLOB_CHARACTERS.search(path) or storage.exists(path):
+    elif storage.exists(path):
         kind = "glob"
     else:
         raise InputError(

@@ -11,7 +11,6 @@ from typing import Any
 
 from beam_job import storage
 from beam_job.errors import BadReferenceError, InputError
-from beam_job.options import nearest
 from beam_job.records import ImageRef
 from beam_job.sharding import is_split_name
 from beam_job.sources.base import readable_id
@@ -44,7 +43,7 @@ class Manifest:
         if isinstance(first[1], Mapping) and "uri" not in columns:
             raise InputError(
                 f"Expected the manifest {self.path!r} to have the columns {', '.join(COLUMNS)} (only uri is needed), "
-                f"found {', '.join(columns) or 'none'}{nearest('uri', columns)}"
+                f"found {', '.join(columns) or 'none'}; rename the column that holds the paths."
             )
 
     def units(self) -> Iterator[str]:
@@ -109,7 +108,7 @@ def _ref(row: Row | str, root: str) -> ImageRef:
     if split is not None and not is_split_name(split):
         raise BadReferenceError(f"expected a split of letters, digits and underscores, found {split!r}")
     return ImageRef(
-        id=readable_id(_text(row, "id") or storage.relative(uri, root)),
+        id=_text(row, "id") or readable_id(storage.relative(uri, root)),
         uri=uri,
         label=_text(row, "label"),
         split=split,
@@ -118,10 +117,19 @@ def _ref(row: Row | str, root: str) -> ImageRef:
 
 
 def _text(row: Row, column: str) -> str | None:
-    """A cell as text: integers in decimal, an empty cell as None."""
+    """A cell as text: integers in decimal, an empty cell as None.
+
+    Bytes of a CSV that are not UTF-8 arrive as escaped surrogates (PEP 383), and a uri keeps them: a file may be called
+    so. JSON can spell surrogates that stand for nothing.
+    """
     value = row.get(column)
     if value is None or value == "":
         return None
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise BadReferenceError(f"expected {column} to be text or an integer, found {value!r}")
-    return str(value)
+    text = str(value)
+    try:
+        text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise BadReferenceError(f"expected {column} to be Unicode text, found {text!r}") from None
+    return text if column == "uri" else readable_id(text)

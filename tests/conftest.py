@@ -1,0 +1,70 @@
+"""One set of photographs and one extraction of it for the whole session; everything else looks at those."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import beam_job
+from beam_job.cache import CACHE_VARIABLE
+from beam_job.samples import PHOTOGRAPHS, write_samples
+
+pytest.register_assert_rewrite("tests.sources.contract", "tests.engines.contract")
+
+from tests.bucket import Bucket, serve_bucket  # noqa: E402
+
+IMAGES_PER_CLASS = 84
+SPLITS = "train=0.8,validation=0.1,test=0.1"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache of this session's own, so that nothing left over on the machine is relied upon."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1,008 photographs in 12 classes."""
+    folder = tmp_path_factory.mktemp("photographs") / "samples"
+    assert write_samples(str(folder), IMAGES_PER_CLASS) == IMAGES_PER_CLASS * len(PHOTOGRAPHS)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def extracted(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, beam_job.RunResult]:
+    """The features of ``samples`` in three splits, and what the run returned. Read only."""
+    output = tmp_path_factory.mktemp("features") / "dataset"
+    return output, beam_job.extract(str(samples), str(output), splits=SPLITS)
+
+
+@pytest.fixture(scope="session")
+def dataset(extracted: tuple[Path, beam_job.RunResult]) -> Path:
+    """The directory of the features of ``samples``. Read only."""
+    return extracted[0]
+
+
+@pytest.fixture(scope="session")
+def few(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """40 photographs in 4 classes, for runs that are about the run. Read only."""
+    folder = tmp_path_factory.mktemp("few") / "photographs"
+    for name in ("cat", "coffee", "coins", "rocket"):
+        (folder / name).mkdir(parents=True)
+        for path in sorted((samples / name).iterdir())[:10]:
+            shutil.copy2(path, folder / name / path.name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
+    """An emulated bucket that this process and its children reach as gs://."""
+    with serve_bucket() as served, pytest.MonkeyPatch.context() as patch:
+        for name, value in served.environment.items():
+            patch.setenv(name, value)
+        yield served

@@ -1,0 +1,68 @@
+"""What every engine must do. A member's test class inherits this and names the engine."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from beam_job.engines import Engine, load_engine
+from beam_job.models import ModelSpec, describe_model
+from beam_job.models.builtin import BuiltinModel
+from beam_job.options import ModelOptions
+
+BATCH = 4
+
+
+class EngineContract:
+    """``name``: the engine's name in the registry."""
+
+    name: ClassVar[str]
+
+    @pytest.fixture(scope="class")
+    def spec(self, model_cache: Path) -> ModelSpec:
+        return describe_model(ModelOptions())
+
+    @pytest.fixture(scope="class")
+    def engine(self, spec: ModelSpec) -> Engine:
+        return load_engine(self.name, spec, BATCH, 2)
+
+    @pytest.fixture(scope="class")
+    def pixels(self, samples: Path) -> np.ndarray:
+        paths = sorted(samples.glob("*/*-0000.jpg"))[: 2 * BATCH]
+        decoded = [tf.image.resize(tf.io.decode_jpeg(path.read_bytes()), (224, 224)) / 255.0 for path in paths]
+        return np.stack(decoded)
+
+    def test_features_are_those_of_the_saved_model(self, engine: Engine, pixels: np.ndarray) -> None:
+        model: Any = tf.saved_model.load(str(BuiltinModel().fetch("efficientnet-lite0").path))
+        expected = model(pixels[:BATCH], training=False).numpy()
+        found = engine.run(pixels[:BATCH])["feature"]
+        assert (found.shape, found.dtype) == (expected.shape, np.float32)
+        np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
+
+    @pytest.mark.parametrize("count", range(1, BATCH + 1))
+    def test_a_row_depends_neither_on_its_neighbours_nor_on_their_number(
+        self, engine: Engine, pixels: np.ndarray, count: int
+    ) -> None:
+        one = engine.run(pixels[:count])["feature"]
+        other = engine.run(np.concatenate((pixels[: count - 1], pixels[BATCH : BATCH + 1])))["feature"]
+        whole = engine.run(pixels[:BATCH])["feature"]
+        assert len(one) == len(other) == count
+        np.testing.assert_array_equal(one, whole[:count])
+        np.testing.assert_array_equal(other[: count - 1], whole[: count - 1])
+
+    def test_threads_may_call_at_once(self, engine: Engine, pixels: np.ndarray) -> None:
+        expected = [engine.run(pixels[start : start + BATCH])["feature"] for start in (0, BATCH)]
+        with ThreadPoolExecutor(2) as pool:
+            answers = list(pool.map(lambda start: engine.run(pixels[start : start + BATCH]), [0, BATCH] * 4))
+        for number, answer in enumerate(answers):
+            np.testing.assert_array_equal(answer["feature"], expected[number % 2])
+
+    def test_pixels_are_left_as_they_were(self, engine: Engine, pixels: np.ndarray) -> None:
+        before = pixels.copy()
+        engine.run(pixels[:BATCH])
+        np.testing.assert_array_equal(pixels, before)

