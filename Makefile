@@ -1,13 +1,14 @@
 # make run    a dataset from real photographs, start to end
 # make test   the whole test suite
 # make check  format, lint, types
+# make docs   the reference of options, from the code
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SAMPLES ?= build/samples
 FEATURES ?= build/features
 
-.PHONY: run test check format clean
+.PHONY: run test check docs format clean
 
 run: $(VENV)/.run
 	rm -rf $(SAMPLES)
@@ -21,6 +22,9 @@ check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(VENV)/.dev
+	$(BIN)/python docs/make_options.py > docs/options.md
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -20,7 +20,7 @@ from beam_job.labels import LabelVocabulary
 from beam_job.models import describe_model
 from beam_job.options import ExtractOptions
 from beam_job.planning import SplitPolicy
-from beam_job.progress import show_progress
+from beam_job.progress import show_progress, show_step
 from beam_job.reading import read_run
 from beam_job.sources import Source, open_source
 from beam_job.transforms import ExtractShards, FinaliseDataset, ListImages, PlanShards, new_extractor
@@ -86,7 +86,8 @@ def run_extract(options: ExtractOptions, beam_arguments: Sequence[str] = (), pro
     stale = target.check_target(output, options.output.overwrite)
     vocabulary = LabelVocabulary.read(options.source.labels) if options.source.labels else None
     shared = Shared()
-    config = _probed_config(options, output, beam_options, shared)
+    with show_step(f"loading {options.model.model}") if progress else contextlib.nullcontext():
+        config = _probed_config(options, output, beam_options, shared)
     target.clear_target(output, stale)
     extract_start = time.monotonic()
     pipeline = build_pipeline(options, source, config, vocabulary, shared, beam_options)

@@ -64,7 +64,8 @@ class Lines:
         self._last = now
         rate = done / (now - self._start)
         left = f", {(total - done) / rate:.0f} s left" if total else ""
-        print(f"{done:,} of {total or 0:,} images, {rate:.1f} images/s{left}", file=sys.stderr, flush=True)
+        of_all = f" of {total:,}" if total else ""
+        print(f"{done:,}{of_all} images, {rate:.1f} images/s{left}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -89,6 +90,18 @@ def _bar() -> Iterator[Display]:
                 bar.update(task, completed=done, total=total, rate=f"{rate:.0f} images/s" if done else "")
 
         yield _Bar()
+
+
+@contextlib.contextmanager
+def show_step(words: str) -> Iterator[None]:
+    """Says on a terminal what the block is about, as long as it lasts."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(words):
+        yield
 
 
 @contextlib.contextmanager
