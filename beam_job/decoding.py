@@ -20,7 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from beam_job.errors import CorruptImageError, EmptyFileError, ImageTooLargeError, UnknownFormatError
 from beam_job.options import ImageSize
 from beam_job.records import Float32Array
-from beam_job.resizing import resize_bilinear
+from beam_job.resizing import RESIZES
 
 PILLOW_FORMATS = ("PNG", "WEBP", "BMP", "GIF", "TIFF")
 _JPEG_MAGIC = b"\xff\xd8\xff"
@@ -41,7 +41,7 @@ class DecodePolicy:
     """How bytes become pixels; part of a dataset's identity.
 
     Attributes:
-      name: ``exact``: tf.io.decode_jpeg and tf.image.resize, bit for bit.
+      name: ``exact``: the pixels of tf.io.decode_jpeg, bit for bit.
       max_pixels: Largest height times width that is decoded.
     """
 
@@ -53,20 +53,20 @@ class DecodePolicy:
         return {
             "name": self.name,
             "jpeg": "libjpeg-turbo, fast integer DCT, fancy upsampling (as tf.io.decode_jpeg)",
-            "resize": "bilinear, half-pixel centres, no antialiasing, float32 (as tf.image.resize)",
             "orientation": "EXIF applied",
             "transparency": "composited on white",
             "max_pixels": self.max_pixels,
         }
 
 
-def decode_image(data: bytes, size: ImageSize, policy: DecodePolicy) -> Float32Array:
+def decode_image(data: bytes, size: ImageSize, policy: DecodePolicy, resize: str = "bilinear") -> Float32Array:
     """Decodes a picture and resizes it to the model's size.
 
     Args:
       data: The file's bytes.
       size: Height and width of the result.
       policy: What to decode and how.
+      resize: A key of ``resizing.RESIZES``.
 
     Returns:
       float32 [height, width, 3], RGB in [0, 255], never rounded after the resize.
@@ -77,7 +77,7 @@ def decode_image(data: bytes, size: ImageSize, policy: DecodePolicy) -> Float32A
     if not data:
         raise EmptyFileError("expected a picture, found an empty file")
     pixels = _decode_jpeg(data, policy) if data.startswith(_JPEG_MAGIC) else _decode_with_pillow(data, policy)
-    return resize_bilinear(np.ascontiguousarray(pixels), size.height, size.width)
+    return RESIZES[resize](np.ascontiguousarray(pixels), size.height, size.width)
 
 
 def _check_size(width: int, height: int, policy: DecodePolicy) -> None:

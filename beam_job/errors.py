@@ -4,6 +4,7 @@
     ├── UsageError              2   an option that is wrong or missing
     ├── InputError              2   an input that cannot be right
     ├── ModelError              2   a model that cannot be fetched, understood or run
+    │   └── FlagNeededError         what the model does not say of itself must be given by a flag
     ├── OutputError             2   a target that may not be written
     ├── JobFailedError          1   the run ended, and its result does not hold
     └── ImageError              -   one image gave no features: becomes a row, never ends a run
@@ -49,9 +50,13 @@ class InputError(BeamJobError):
 
 
 class ModelError(BeamJobError):
-    """The model cannot be fetched, understood or run, or a flag is needed to say what it does not say itself."""
+    """The model cannot be fetched, understood or run."""
 
     exit_code = EXIT_USAGE
+
+
+class FlagNeededError(ModelError):
+    """What the model does not say of itself must be given by a flag; the sentence names it."""
 
 
 class OutputError(BeamJobError):

@@ -72,7 +72,7 @@ class ExtractionConfig:
     def identity(self, vocabulary: LabelVocabulary) -> dict[str, Any]:
         """What decides the bytes of every shard, beside the images themselves."""
         return {
-            "model": [self.model.digest, self.model.layer],
+            "model": [self.model.digest, *map(str, self.model.options.layer)],
             "preprocessing": self.model.preprocessing.to_json(),
             "decode": self.decode.to_json(),
             "engine": self.engine,
@@ -204,7 +204,7 @@ class Extractor:
 
     def process_batch(self, batch: list[Content], vocabulary: LabelVocabulary, times: StageTimes) -> list[Outcome]:
         """Decodes a batch, runs the model on what could be decoded, and gives an outcome for each image, in order."""
-        size, policy = self.config.model.preprocessing.size, self.config.decode
+        preprocessing, policy = self.config.model.preprocessing, self.config.decode
         prepared: list[tuple[ImageRef, int] | Failure] = []
         pixels: list[Float32Array] = []
         with times.measure("decode"):
@@ -214,12 +214,12 @@ class Extractor:
                     continue
                 try:
                     label = vocabulary.index(ref.label)
-                    image = decode_image(content, size, policy)
+                    image = decode_image(content, preprocessing.size, policy, preprocessing.resize)
                 except ImageError as error:
                     prepared.append(Failure.of(ref, error))
                 else:
                     prepared.append((ref, label))
-                    pixels.append(self.config.model.preprocessing.scale(image))
+                    pixels.append(preprocessing.scale(image))
         with times.measure("model"):
             answers = iter(self._run_model(pixels))
         outcomes: list[Outcome] = []

@@ -62,6 +62,42 @@ class ValueRange:
         return f"{self.low:g},{self.high:g}"
 
 
+POOLS = ("avg", "max", "flatten", "none")
+DEFAULT_LAYER = "default"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LayerChoice:
+    """A layer, an output or a tensor of a model, and how its positions are pooled, written ``NAME`` or ``NAME:POOL``.
+
+    Attributes:
+      name: The layer's name in the model; ``default`` is what the model gives when nobody asks.
+      pool: ``avg`` or ``max`` over height and width, ``flatten`` to one axis, or ``none``.
+    """
+
+    name: str
+    pool: str = "none"
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise ValueError("a layer has a name")
+        if self.pool not in POOLS:
+            raise ValueError(f"POOL is one of {', '.join(POOLS)}")
+
+    @classmethod
+    def parse(cls, text: str) -> LayerChoice:
+        """The choice in ``text``; a name may end with the number of a tensor, as TensorFlow writes it (``relu:0``).
+
+        >>> LayerChoice.parse("top/relu:0:avg")
+        LayerChoice(name='top/relu:0', pool='avg')
+        """
+        name, colon, pool = text.rpartition(":")
+        return cls(text) if not colon or pool.isdigit() else cls(name, pool)
+
+    def __str__(self) -> str:
+        return self.name if self.pool == "none" else f"{self.name}:{self.pool}"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class SplitFractions:
     """Shares of the splits in their order, written ``train=0.8,validation=0.1,test=0.1``."""
@@ -100,9 +136,10 @@ def option(
     metavar: str | None = None,
     least: float = -math.inf,
     most: float = math.inf,
+    choices: tuple[str, ...] = (),
 ) -> Any:
-    """A field that is an option: its help text, its default, what its value is called, its least and largest value."""
-    metadata = {"help": text, "metavar": metavar, "least": least, "most": most}
+    """A field that is an option: its help text, its default, what its value is called, and what it may be."""
+    metadata = {"help": text, "metavar": metavar, "least": least, "most": most, "choices": choices}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -135,14 +172,23 @@ class ModelOptions:
     """Which model, and what it does not say of itself."""
 
     model: str = option(
-        "The embedded efficientnet-lite0, a SavedModel directory on any filesystem, or a TF Hub handle.",
+        "An embedded model (efficientnet-lite0 to -lite4), a TF Hub or Kaggle handle (https://...), a SavedModel "
+        "directory or .tar.gz, a .keras or .h5 file, or keras:NAME of Keras Applications. Files may be on any "
+        "filesystem.",
         DEFAULT_MODEL,
         metavar="M",
     )
-    layer: str | None = option(
-        "Which output to store when the model has several: the name of an output of its signature.",
+    weights: str | None = option(
+        "For keras:NAME: a weights file of it without the top, imagenet (Keras downloads them; the default), or none "
+        "(random, always the same).",
         None,
-        metavar="NAME",
+        metavar="FILE|imagenet|none",
+    )
+    layer: tuple[LayerChoice, ...] = option(
+        "What to store: a layer of a Keras model, an output of a signature, a tensor of the graph, or 'default', with "
+        "avg, max or flatten to pool its positions. Give it again to store several in one pass.",
+        (),
+        metavar="NAME[:POOL]",
     )
     image_size: ImageSize | None = option(
         "Height and width of the model's input in pixels, where the model does not fix them.",
@@ -153,6 +199,20 @@ class ModelOptions:
         "The values of black and white in the model's input, where the model does not tell: 0,1 or -1,1 or 0,255.",
         None,
         metavar="LOW,HIGH",
+    )
+    preprocess: str | None = option(
+        "Instead of input_range, a convention of Keras: caffe (BGR less the ImageNet mean), tf (-1 to 1), torch (0 to "
+        "1, less the ImageNet mean, by its deviation).",
+        None,
+        metavar="caffe|tf|torch",
+        choices=("caffe", "tf", "torch"),
+    )
+    resize: str = option(
+        "How images come to the model's size: bilinear (tf.image.resize), antialias (the same with antialias=True), or "
+        "crop (the largest centred part of the model's proportions, then bilinear; Keras' smart_resize).",
+        "bilinear",
+        metavar="bilinear|antialias|crop",
+        choices=("bilinear", "antialias", "crop"),
     )
 
 
@@ -234,7 +294,7 @@ class ExtractOptions:
                 raise UsageError(f"There is no option {name!r}{nearest(name, known)}")
         groups: dict[str, dict[str, Any]] = {group: {} for group, _ in known.values()}
         for name, (group, field) in known.items():
-            if values.get(name) is not None:
+            if values.get(name) not in (None, (), []):
                 groups[group][name] = coerce(name, field, values[name])
             elif field.default is dataclasses.MISSING:
                 raise UsageError(f"--{name} is needed: {field.metadata['help']}")
@@ -248,6 +308,8 @@ class ExtractOptions:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [str(item) for item in value]
     return str(value) if isinstance(value, (ImageSize, ValueRange, SplitFractions)) else value
 
 
@@ -265,7 +327,12 @@ def value_type(field: dataclasses.Field[Any]) -> Any:
     if get_origin(field.type) in (Union, types.UnionType):
         (only,) = (part for part in get_args(field.type) if part is not type(None))
         return only
-    return field.type
+    return get_args(field.type)[0] if is_repeatable(field) else field.type
+
+
+def is_repeatable(field: dataclasses.Field[Any]) -> bool:
+    """Whether an option may be given several times; its value is a tuple then."""
+    return get_origin(field.type) is tuple
 
 
 def coerce(name: str, field: dataclasses.Field[Any], value: Any) -> Any:
@@ -274,6 +341,16 @@ def coerce(name: str, field: dataclasses.Field[Any], value: Any) -> Any:
     Raises:
       UsageError: it is no such value.
     """
+    if is_repeatable(field):
+        items = [value] if isinstance(value, (str, value_type(field))) else list(value)
+        found = tuple(_coerce_one(name, field, item) for item in items)
+        if len(set(found)) != len(found):
+            raise UsageError(f"--{name} names the same twice: {', '.join(map(str, found))}.")
+        return found
+    return _coerce_one(name, field, value)
+
+
+def _coerce_one(name: str, field: dataclasses.Field[Any], value: Any) -> Any:
     wanted = value_type(field)
     try:
         if isinstance(value, wanted) and not (wanted is not bool and isinstance(value, bool)):
@@ -286,6 +363,11 @@ def coerce(name: str, field: dataclasses.Field[Any], value: Any) -> Any:
     except (ValueError, KeyError) as error:
         form = field.metadata["metavar"] or "true or false"
         raise UsageError(f"--{name} is written {form}, found {value!r} ({error}).") from None
+    choices = field.metadata["choices"]
+    if choices and result not in choices:
+        raise UsageError(
+            f"--{name} is one of {', '.join(choices)}, found {value!r}{nearest(str(value), list(choices))}"
+        )
     if isinstance(result, (int, float)):
         least, most = field.metadata["least"], field.metadata["most"]
         if not result >= least:  # so written, NaN is refused too

@@ -1,9 +1,9 @@
-"""Bilinear resize as TensorFlow does it, to the last bit, without TensorFlow.
+"""How pictures come to the model's size: TensorFlow's ways, without TensorFlow.
 
-The arithmetic is that of the kernel ``ResizeBilinear`` with half-pixel centres and no antialiasing, which is what
-``tf.image.resize`` runs by default (tensorflow/core/kernels/image/resize_bilinear_op.cc). Each output pixel needs four
-input pixels, so the input is gathered, never converted as a whole: a photograph of 12 megapixels costs hardly more
-than a small one.
+The arithmetic of the default is that of the kernel ``ResizeBilinear`` with half-pixel centres and no antialiasing,
+which is what ``tf.image.resize`` runs by default (tensorflow/core/kernels/image/resize_bilinear_op.cc). Each output
+pixel needs four input pixels, so the input is gathered, never converted as a whole: a photograph of 12 megapixels costs
+hardly more than a small one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from beam_job.records import Float32Array
 
@@ -68,3 +69,34 @@ def resize_bilinear(pixels: npt.NDArray[Any], height: int, width: int) -> Float3
         bottom += top
         result[rows] = bottom.reshape(-1, width, 4)[:, :, :3]
     return result
+
+
+def resize_antialias(pixels: npt.NDArray[Any], height: int, width: int) -> Float32Array:
+    """``tf.image.resize(pixels, (height, width), antialias=True)`` to within rounding, by Pillow's triangle filter.
+
+    Arguments and result are those of :func:`resize_bilinear`.
+    """
+    channels = [
+        Image.fromarray(np.ascontiguousarray(pixels[:, :, channel], np.float32)).resize(
+            (width, height), Image.Resampling.BILINEAR
+        )
+        for channel in range(3)
+    ]
+    return np.stack([np.asarray(channel, np.float32) for channel in channels], axis=2)
+
+
+def resize_crop(pixels: npt.NDArray[Any], height: int, width: int) -> Float32Array:
+    """``keras.preprocessing.image.smart_resize``: the largest centred part with the target's proportions, bilinear.
+
+    Arguments and result are those of :func:`resize_bilinear`.
+    """
+    rows, columns = pixels.shape[:2]
+    # As Keras computes it (keras/src/utils/image_utils.py).
+    crop_rows = max(1, min(rows, int(columns * height / width)))
+    crop_columns = max(1, min(columns, int(rows * width / height)))
+    top, left = (rows - crop_rows) // 2, (columns - crop_columns) // 2
+    part = pixels[top : top + crop_rows, left : left + crop_columns]
+    return resize_bilinear(np.ascontiguousarray(part), height, width)
+
+
+RESIZES = {"bilinear": resize_bilinear, "antialias": resize_antialias, "crop": resize_crop}

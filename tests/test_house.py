@@ -16,7 +16,7 @@ PACKAGE = Path(beam_job.__file__).parent
 # Lowest first; ARCHITECTURE.md draws the same.
 FLOORS = (
     {"errors", "records"},
-    {"options", "naming", "sharding", "metrics", "registry", "threadmap", "wheels", "tensorflow_runtime"},
+    {"options", "naming", "sharding", "metrics", "registry", "isolation", "threadmap", "wheels", "tensorflow_runtime"},
     {"storage", "cache"},
     {"sources", "labels", "decoding", "resizing", "models", "writers", "commit", "dead_letters", "metadata", "target"},
     {"engines"},

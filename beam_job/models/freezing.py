@@ -1,158 +1,226 @@
-"""From a SavedModel to one graph without variables: pixels in, named arrays out.
+"""From a model to one graph without variables: pixels in, named arrays out.
 
 Variables become constants, so that oneDNN lays weights out once rather than at every call, and so that an engine
-other than TensorFlow can read the graph. Training-only behaviour is off: models are called with ``training=False``.
+other than TensorFlow can read the graph. Training-only behaviour is off. Layers that the model has no name for are
+tensors of the frozen graph; pooling becomes a part of the graph.
 """
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
+import difflib
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from beam_job.errors import ModelError
-from beam_job.models.base import FEATURE
-from beam_job.options import ImageSize, nearest
+from beam_job.errors import FlagNeededError, ModelError
+from beam_job.models.base import DESCRIPTION_FILE, GRAPH_FILE
+from beam_job.models.loading import LOADERS, LoadedModel, Shape, first_line
+from beam_job.options import ImageSize
 from beam_job.tensorflow_runtime import import_tensorflow
 
-_DEFAULT_SIGNATURES = ("serving_default", "default", "image_feature_vector")
+_NAMES_SHOWN = 5
+# Keras, for one, exports a model that begins with RandomFlip with all of its layers in training mode.
+_TRAINING = (
+    "Expected a model in inference mode, but {what}: it was exported in training mode, and its features would depend "
+    "on chance or on what else is in the batch. Export it without its augmentation layers, or give its .keras file, "
+    "which is called with training=False."
+)
 
 
-@dataclasses.dataclass(frozen=True)
-class Frozen:
-    """A serialized ``GraphDef`` with the names of its input and output tensors."""
-
-    graph: bytes
-    input: str
-    outputs: Mapping[str, str]
-
-
-def input_size(path: Path, layer: str | None) -> ImageSize | None:
-    """Height and width that the model's own input fixes, or None when it takes any."""
-    _, shape, _ = _entry_point(_load(path), layer)
-    if shape is None or shape[1] is None or shape[2] is None:
-        return None
-    return ImageSize(shape[1], shape[2])
-
-
-def freeze(path: Path, size: ImageSize, layer: str | None) -> Frozen:
-    """Freezes a SavedModel for images of one size.
+def freeze_into(
+    folder: str,
+    handle: str,
+    form: str,
+    path: str,
+    weights: str | None,
+    size: Sequence[int] | None,
+    layers: Sequence[Sequence[str]],
+    names: Sequence[str],
+) -> None:
+    """Freezes a model for images of one size and writes graph and description; runs in a process of its own.
 
     Args:
-      path: The SavedModel's directory.
-      size: Height and width of the input.
-      layer: Which output, when there are several.
-
-    Returns:
-      The graph from float32 [B, height, width, 3] to float32 outputs.
+      folder: Where the two files go.
+      handle: What the user calls the model, for messages.
+      form: See :class:`beam_job.models.base.Artefact`; path and weights likewise.
+      path: See there.
+      weights: See there.
+      size: Height and width, or None for what the model itself fixes.
+      layers: Pairs of name and pool; none for the default output.
+      names: The name that each layer's feature is stored under.
 
     Raises:
-      ModelError: the model is no image model that can be frozen, or the output must be named.
+      ModelError: the model is no image model that can be frozen.
     """
+    model = LOADERS.get(form)(path, weights, ImageSize(*size) if size else None)
+    height, width = _input_size(model, size, handle)
+    chosen = [(str(name), str(pool)) for name, pool in layers] or [(_only_output(model), "none")]
+    graph, source, known = _inline(model, chosen, height, width, handle)
+    definition, outputs, shapes = _with_outputs(graph, source, known, chosen, names, list(model.outputs))
+    Path(folder, GRAPH_FILE).write_bytes(definition)
+    description = {
+        "input": source,
+        "outputs": outputs,
+        "shapes": shapes,
+        "size": [height, width],
+        "integer_input": bool(model.dtype.is_integer),
+        "parameters": model.parameters,
+    }
+    Path(folder, DESCRIPTION_FILE).write_text(json.dumps(description))
+
+
+def list_tensors(
+    handle: str, form: str, path: str, weights: str | None, size: Sequence[int] | None
+) -> dict[str, dict[str, Shape | None]]:
+    """What ``--layer`` may name: ``outputs`` that the model has names for, and ``tensors`` of its graph.
+
+    Returns:
+      Name to the shape for one image, None where it is not known. Only floating-point results of a step that is no
+      mere copy are listed among the tensors.
+    """
+    model = LOADERS.get(form)(path, weights, ImageSize(*size) if size else None)
+    height, width = _input_size(model, size, handle)
+    names = model.default_names
+    graph, _, _ = _inline(model, [(name, "none") for name in names], height, width, handle)
+    tensors = {
+        operation.name: tuple(operation.outputs[0].shape.as_list()[1:])
+        for operation in graph.get_operations()
+        if operation.outputs and _is_feature(operation)
+    }
+    return {"outputs": dict(model.outputs), "tensors": dict(tensors)}
+
+
+def _is_feature(operation: Any) -> bool:
+    tensor = operation.outputs[0]
+    step = operation.type not in ("Identity", "Const", "Placeholder", "NoOp", "Cast")
+    return bool(step and tensor.dtype.is_floating and tensor.shape.rank in (2, 4) and tensor.shape[0] is None)
+
+
+def _input_size(model: LoadedModel, size: Sequence[int] | None, handle: str) -> tuple[int, int]:
+    fixed_height, fixed_width = model.size
+    if size is None:
+        if fixed_height is None or fixed_width is None:
+            raise FlagNeededError(
+                f"The model {handle} takes images of any size; give the one it is to be used with, such as "
+                f"--image_size=224."
+            )
+        return fixed_height, fixed_width
+    height, width = size
+    if fixed_height not in (None, height) or fixed_width not in (None, width):
+        raise ModelError(
+            f"The model {handle} takes images of {fixed_height}x{fixed_width} pixels, found "
+            f"--image_size={height}x{width}."
+        )
+    return height, width
+
+
+def _only_output(model: LoadedModel) -> str:
+    names = model.default_names
+    if len(names) != 1:
+        raise FlagNeededError(f"The model has several outputs; choose with --layer: {', '.join(sorted(names))}.")
+    return names[0]
+
+
+def _inline(
+    model: LoadedModel, chosen: Sequence[tuple[str, str]], height: int, width: int, handle: str
+) -> tuple[Any, str, dict[str, str]]:
+    """The graph without variables and functions, the name of its input, and the tensors of the outputs by name."""
     tf = import_tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    model = _load(path)
-    call, _, dtype = _entry_point(model, layer)
+    wanted = [name for name, _ in chosen if name in model.outputs] or list(model.default_names)
 
     def entry(images: Any) -> Any:
-        if dtype.is_integer:
+        if model.dtype.is_integer:
             images = tf.round(images)
-        answer = call(tf.cast(images, dtype))
-        return {FEATURE: tf.cast(_chosen(answer, layer), tf.float32)}
+        answers = model.call(tf.cast(images, model.dtype), list(dict.fromkeys(wanted)))
+        return [answers[name] for name in dict.fromkeys(wanted)]
 
-    spec = tf.TensorSpec([None, size.height, size.width, 3], tf.float32, name="images")
+    spec = tf.TensorSpec([None, height, width, 3], tf.float32, name="beam_job_input")
     try:
         concrete = tf.function(entry, autograph=False).get_concrete_function(spec)
         frozen = convert_variables_to_constants_v2(concrete)
     except (ValueError, TypeError, tf.errors.OpError) as error:
-        raise ModelError(f"The model at {path} cannot be called on {size} RGB images: {_first_line(error)}") from None
-    outputs = {name: tensor.name for name, tensor in concrete.structured_outputs.items()}
-    names = dict(zip(sorted(outputs), (tensor.name for tensor in frozen.outputs), strict=True))
-    return Frozen(frozen.graph.as_graph_def().SerializeToString(), frozen.inputs[0].name, names)
-
-
-def _load(path: Path) -> Any:
-    tf = import_tensorflow()
-    try:
-        return tf.saved_model.load(str(path))
-    except (OSError, ValueError, KeyError, tf.errors.OpError) as error:
-        raise ModelError(f"The SavedModel at {path} cannot be loaded: {_first_line(error)}") from None
-
-
-def _entry_point(model: Any, layer: str | None) -> tuple[Callable[[Any], Any], list[int | None] | None, Any]:
-    """How to call a loaded model: a function of the images, their shape as far as it is fixed, and their type.
-
-    A model that can be called (TF Hub's reusable form) is called; otherwise it has a signature by name.
-    """
-    tf = import_tensorflow()
-    if callable(model) and layer is None:
-        specs = [_image_spec(function.structured_input_signature) for function in _concrete_functions(model)]
-        specs = [spec for spec in specs if spec is not None]
-        shape = specs[0].shape.as_list() if specs else None
-        dtype = specs[0].dtype if specs else tf.float32
-        return (lambda images: _call(model, images)), shape, dtype
-    name, signature = _signature(model)
-    _, inputs = signature.structured_input_signature
-    if len(inputs) != 1:
-        found = ", ".join(inputs)
-        raise ModelError(f"Expected a model with one input, the images; its signature {name!r} has {found}.")
-    ((argument, spec),) = inputs.items()
-    if spec.shape.rank not in (None, 4) or not (spec.dtype.is_floating or spec.dtype.is_integer):
+        if "AssignVariableOp" in str(error):
+            raise ModelError(_TRAINING.format(what=f"{handle} writes to its own variables")) from None
         raise ModelError(
-            f"Expected a model of images [B, H, W, 3], found an input {argument!r} of {spec.dtype.name} {spec.shape}."
+            f"The model {handle} cannot be called on {height}x{width} RGB images: {first_line(error)}"
+        ) from None
+    known = {name: tensor.name for name, tensor in zip(dict.fromkeys(wanted), frozen.outputs, strict=True)}
+    return frozen.graph, frozen.inputs[0].name, known
+
+
+def _with_outputs(
+    graph: Any,
+    source: str,
+    known: Mapping[str, str],
+    chosen: Sequence[tuple[str, str]],
+    names: Sequence[str],
+    public: Sequence[str],
+) -> tuple[bytes, dict[str, str], dict[str, list[int]]]:
+    """The graph cut to the chosen tensors, pooled and as float32, with the names and the shapes of its outputs."""
+    tf = import_tensorflow()
+    outputs, shapes = {}, {}
+    with tf.Graph().as_default() as whole:
+        tf.import_graph_def(graph.as_graph_def(), name="")
+        for number, ((layer, pool), name) in enumerate(zip(chosen, names, strict=True)):
+            tensor = _find(whole, layer, known, public)
+            result = tf.identity(_pooled(tf.cast(tensor, tf.float32), pool, layer), name=f"beam_job_output_{number}")
+            outputs[name] = result.name
+            shapes[name] = [-1 if length is None else length for length in result.shape.as_list()[1:]]
+    kept = [source.partition(":")[0], *(tensor.partition(":")[0] for tensor in outputs.values())]
+    definition = tf.compat.v1.graph_util.extract_sub_graph(whole.as_graph_def(), kept)
+    _check_inference(definition)
+    return definition.SerializeToString(), outputs, shapes
+
+
+def _check_inference(definition: Any) -> None:
+    """Refuses a graph whose answer on an image changes from call to call or with its neighbours in the batch."""
+    for node in definition.node:
+        if "Random" in node.op or node.op == "Multinomial":
+            raise ModelError(_TRAINING.format(what=f"the model draws random numbers ({node.name})"))
+        if node.op.startswith("FusedBatchNorm") and node.attr["is_training"].b:
+            raise ModelError(_TRAINING.format(what=f"the model normalises by the batch ({node.name})"))
+
+
+def _find(graph: Any, layer: str, known: Mapping[str, str], public: Sequence[str]) -> Any:
+    """The tensor of a layer: an output that the model knows, or whatever in the graph is called so.
+
+    Args:
+      graph: The whole graph.
+      layer: What the user asked for.
+      known: Output to its tensor, for those that were asked for.
+      public: All the names that the model itself knows, to suggest.
+    """
+    if layer in known:
+        return graph.get_tensor_by_name(known[layer])
+    name, _, number = layer.partition(":")
+    operations = {operation.name: operation for operation in graph.get_operations() if operation.outputs}
+    operation = operations.get(name)
+    if operation is None or int(number or 0) >= len(operation.outputs):
+        close = difflib.get_close_matches(layer, [*public, *operations], n=_NAMES_SHOWN, cutoff=0.4)
+        nearest = f"; the nearest: {', '.join(close)}" if close else ""
+        raise ModelError(
+            f"The model has no layer, output or tensor {layer!r}{nearest}. 'beam-job inspect-model' lists them."
         )
-    shape = spec.shape.as_list() if spec.shape.rank else None
-    return (lambda images: signature(**{argument: images})), shape, spec.dtype
+    tensor = operation.outputs[int(number or 0)]
+    if tensor.shape.rank == 0 or (tensor.shape.rank and tensor.shape[0] is not None):
+        raise ModelError(f"Expected --layer to name features of each image, found {layer!r} of shape {tensor.shape}.")
+    return tensor
 
 
-def _concrete_functions(model: Any) -> list[Any]:
-    return list(getattr(model.__call__, "concrete_functions", []))
-
-
-def _image_spec(signature: Any) -> Any:
-    """The first argument's spec when it is a batch of images."""
-    positional, _ = signature
-    spec = positional[0] if positional else None
-    shape = getattr(spec, "shape", None)
-    return spec if shape is not None and shape.rank == 4 else None
-
-
-def _call(model: Any, images: Any) -> Any:
-    """Calls a reusable SavedModel in inference mode; one without a ``training`` argument has no other."""
-    try:
-        return model(images, training=False)
-    except (TypeError, ValueError):
-        return model(images)
-
-
-def _signature(model: Any) -> tuple[str, Any]:
-    signatures = dict(getattr(model, "signatures", {}))
-    for name in _DEFAULT_SIGNATURES:
-        if name in signatures:
-            return name, signatures[name]
-    if len(signatures) == 1:
-        return next(iter(signatures.items()))
-    found = ", ".join(sorted(signatures)) or "none"
-    raise ModelError(f"Expected a model that can be called, or a signature serving_default; its signatures: {found}.")
-
-
-def _chosen(answer: Any, layer: str | None) -> Any:
-    """The one output that is asked for."""
-    if not isinstance(answer, Mapping):
-        return answer[0] if isinstance(answer, (list, tuple)) and len(answer) == 1 else answer
-    if layer is not None:
-        if layer not in answer:
-            found = ", ".join(sorted(answer))
-            raise ModelError(f"The model has no output {layer!r}{nearest(layer, dict(answer))} (outputs: {found})")
-        return answer[layer]
-    if len(answer) == 1:
-        return next(iter(answer.values()))
-    if "default" in answer:
-        return answer["default"]
-    raise ModelError(f"The model has several outputs; choose one with --layer: {', '.join(sorted(answer))}.")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def _pooled(tensor: Any, pool: str, layer: str) -> Any:
+    tf = import_tensorflow()
+    if pool == "none":
+        return tensor
+    if pool == "flatten":
+        length = tensor.shape[1:].num_elements() if tensor.shape.rank else None
+        return tf.reshape(tensor, [-1, length] if length else [tf.shape(tensor)[0], -1])
+    if tensor.shape.rank != 4:
+        raise ModelError(
+            f"{pool} pools a map [height, width, channels], and {layer!r} has the shape {tuple(tensor.shape[1:])}; "
+            f"leave {pool} out."
+        )
+    reduce = {"avg": tf.reduce_mean, "max": tf.reduce_max}[pool]
+    return reduce(tensor, axis=[1, 2])

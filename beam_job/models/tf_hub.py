@@ -1,31 +1,102 @@
-"""TF Hub handles: fetched, unpacked and cached by tensorflow_hub itself."""
+"""TF Hub and Kaggle handles: resolved by tensorflow_hub itself, kept in our cache."""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import shutil
 import urllib.error
+import urllib.request
 from pathlib import Path
 
 from beam_job import storage
+from beam_job.cache import cached_directory
 from beam_job.errors import ModelError
-from beam_job.models.base import LocalModel
-from beam_job.options import ValueRange
+from beam_job.isolation import run_isolated
+from beam_job.models.base import Artefact
+from beam_job.models.preprocessing import UNIT
+from beam_job.models.saved_model import saved_model_form
+from beam_job.options import ModelOptions
+from beam_job.registry import Entry, Registry
 
 # "The inputs are expected to have 3-channel RGB color values in the range [0, 1], following the common image input
 # conventions" (TF Hub documentation, Common Signatures for Images).
-_RANGE = ValueRange(0.0, 1.0)
+_CONVENTION = UNIT
+_CACHE_VARIABLE = "TFHUB_CACHE_DIR"
+_IMPORTS: Registry[object] = Registry(
+    "package", {"tensorflow_hub": Entry("tensorflow_hub:resolve", 'pip install "tensorflow-hub" "setuptools<82"')}
+)
 
 
 class HubModel:
-    """``https://...``: cached in ``$TFHUB_CACHE_DIR``."""
+    """``https://...``: a handle names one version of a model, so it is fetched once per machine."""
 
-    def fetch(self, handle: str) -> LocalModel:
-        import tensorflow_hub
+    def fetch(self, options: ModelOptions) -> Artefact:
+        handle = options.model
+        key = hashlib.sha256(handle.encode()).hexdigest()[:32]
 
-        try:
-            path = tensorflow_hub.resolve(handle)
-        except (OSError, RuntimeError, ValueError, urllib.error.URLError) as error:
-            raise ModelError(
-                f"The model at {handle} cannot be fetched ({error}). Without a network, download the model by hand, "
-                f"unpack it, and give the directory as --model with --input_range=0,1."
-            ) from None
-        return LocalModel(Path(path), storage.directory_digest(path), input_range=_RANGE)
+        def make(folder: Path) -> None:
+            run_isolated(f"{__name__}:resolve_into", handle=handle, folder=str(folder))
+
+        path = cached_directory("hub", key, make) / "model"
+        return Artefact(
+            saved_model_form(path, handle), str(path), storage.directory_digest(str(path)), None, _CONVENTION
+        )
+
+
+def resolve_into(handle: str, folder: str) -> None:
+    """Fetches a handle and puts the model's directory at ``folder/model``; runs in a process of its own.
+
+    Raises:
+      ModelError: it cannot be had.
+    """
+    target = Path(folder, "model")
+    own = Path(folder, "hub")
+    os.environ.setdefault(_CACHE_VARIABLE, str(own))
+    _IMPORTS.get("tensorflow_hub")
+    import tensorflow_hub
+
+    try:
+        found = _place(handle) if _uncompressed() else tensorflow_hub.resolve(handle)
+        if storage.is_local(found):
+            shutil.copytree(found, target)
+        else:
+            storage.copy_to_local(found, str(target))
+    except Exception as error:  # urllib, tarfile, OSError, RuntimeError: hub raises whatever it meets
+        raise ModelError(_words(handle, error)) from None
+    shutil.rmtree(own, ignore_errors=True)
+
+
+def _uncompressed() -> bool:
+    return os.environ.get("TFHUB_MODEL_LOAD_FORMAT", "").upper() == "UNCOMPRESSED"
+
+
+def _place(handle: str) -> str:
+    """Where the hub keeps a model uncompressed: the body of its answer ``303 See Other``.
+
+    tensorflow_hub would look there with TensorFlow's own client, which knows no other endpoint than Google's.
+    """
+    url = f"{handle}{'&' if '?' in handle else '?'}tf-hub-format=uncompressed"
+    try:
+        with urllib.request.urlopen(url) as response:  # noqa: S310 - model_kind lets nothing but http(s) through
+            code, place = response.status, ""
+    except urllib.error.HTTPError as error:
+        if error.code != 303:
+            raise
+        code, place = error.code, error.read().decode()
+    if not place.startswith("gs://"):
+        raise ValueError(f"expected a place that begins with gs://, found {place[:80]!r} with status {code}")
+    return place
+
+
+def _words(handle: str, error: Exception) -> str:
+    by_hand = (
+        "Download the model by hand where there is a network (the TensorFlow 2 SavedModel, a .tar.gz), and give the "
+        "file as --model with --input_range=0,1."
+    )
+    words = " ".join(str(error).split())
+    if isinstance(error, urllib.error.HTTPError):
+        return f"There is no model at {handle}: the server answers {error.code} {error.reason}. {by_hand}"
+    if isinstance(error, (urllib.error.URLError, TimeoutError, ConnectionError)):
+        return f"The model at {handle} cannot be reached ({words}). {by_hand}"
+    return f"What is at {handle} is no archive of a model ({type(error).__name__}: {words}). {by_hand}"

@@ -38,7 +38,7 @@ class EngineContract:
         return np.stack(decoded)
 
     def test_features_are_those_of_the_saved_model(self, engine: Engine, pixels: np.ndarray) -> None:
-        model: Any = tf.saved_model.load(str(BuiltinModel().fetch("efficientnet-lite0").path))
+        model: Any = tf.saved_model.load(BuiltinModel().fetch(ModelOptions()).path)
         expected = model(pixels[:BATCH], training=False).numpy()
         found = engine.run(pixels[:BATCH])["feature"]
         assert (found.shape, found.dtype) == (expected.shape, np.float32)

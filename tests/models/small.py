@@ -58,3 +58,27 @@ def save_text_model(path: Path) -> Path:
 
     tf.saved_model.save(module, str(path), signatures={"serving_default": serve})
     return path
+
+
+def save_tf1_module(path: Path, size: int = 32) -> Path:
+    """A module in the TF1 Hub format: a graph without tags for inference, one tagged ``train``, and the mark."""
+    builder = tf.compat.v1.saved_model.Builder(str(path))
+    for training in (False, True):
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            images = tf.compat.v1.placeholder(tf.float32, [None, size, size, 3], "images")
+            scale = tf.compat.v1.get_variable("scale", initializer=tf.ones([3]), use_resource=False)
+            means = tf.identity(tf.reduce_mean(images, [1, 2]) * scale + (100.0 if training else 0.0), "means")
+            largest = tf.reduce_max(images, [1, 2], name="largest")
+            session.run(scale.initializer)
+            signature = tf.compat.v1.saved_model.predict_signature_def
+            signatures = {
+                "default": signature({"images": images}, {"default": means}),
+                "image_feature_vector": signature({"images": images}, {"default": means, "largest": largest}),
+            }
+            if training:
+                builder.add_meta_graph(["train"], signatures)
+            else:
+                builder.add_meta_graph_and_variables(session, [], signatures)
+    builder.save()
+    (path / "tfhub_module.pb").write_bytes(b"\x08\x03")  # ModuleDef { format: FORMAT_V3 }
+    return path

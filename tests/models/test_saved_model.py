@@ -8,7 +8,7 @@ from beam_job import storage
 from beam_job.engines import load_engine
 from beam_job.errors import ModelError
 from beam_job.models import describe_model, frozen_model
-from beam_job.options import ImageSize, ModelOptions, ValueRange
+from beam_job.options import ImageSize, LayerChoice, ModelOptions, ValueRange
 from tests.bucket import Bucket
 from tests.models.small import save_reusable, save_signatures, save_text_model
 
@@ -37,7 +37,7 @@ def test_a_model_with_a_signature_only(tmp_path: Path, pixels: np.ndarray) -> No
 
 def test_an_output_is_chosen_by_name(tmp_path: Path, pixels: np.ndarray) -> None:
     path = str(save_signatures(tmp_path / "model", outputs=2))
-    options = ModelOptions(model=path, input_range=RANGE, layer="largest")
+    options = ModelOptions(model=path, input_range=RANGE, layer=(LayerChoice("largest"),))
     np.testing.assert_array_equal(features(options, pixels), pixels.max((1, 2)))
 
 
@@ -77,8 +77,11 @@ def test_a_model_in_a_bucket_is_copied_once(
     ("options", "words"),
     [
         ({}, "does not tell which values its pixels have; give --input_range=0,1"),
-        ({"input_range": RANGE, "layer": "nothing"}, "has no output 'nothing'"),
-        ({"input_range": RANGE, "image_size": ImageSize(33, 33)}, "cannot be called on 33x33 RGB images"),
+        ({"input_range": RANGE, "layer": (LayerChoice("nothing"),)}, "has no layer, output or tensor 'nothing'"),
+        (
+            {"input_range": RANGE, "image_size": ImageSize(33, 33)},
+            "takes images of 32x32 pixels, found --image_size=33x33",
+        ),
     ],
     ids=str,
 )
@@ -100,7 +103,7 @@ def test_a_model_of_any_size_needs_one(tmp_path: Path, pixels: np.ndarray) -> No
 
 def test_several_outputs_and_no_word_which(tmp_path: Path) -> None:
     options = ModelOptions(model=str(save_signatures(tmp_path / "model", outputs=2)), input_range=RANGE)
-    with pytest.raises(ModelError, match="several outputs; choose one with --layer: largest, means"):
+    with pytest.raises(ModelError, match="several outputs; choose with --layer: largest, means"):
         frozen_model(describe_model(options))
 
 

@@ -1,0 +1,315 @@
+"""Keras files and Keras Applications, against Keras itself."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from beam_job.engines import load_engine
+from beam_job.errors import FlagNeededError, ModelError
+from beam_job.models import describe_model, fetch_model, freeze_artefact
+from beam_job.models.keras_applications import APPLICATIONS
+from beam_job.options import ImageSize, LayerChoice, ModelOptions, ValueRange
+from tests.pictures import photograph
+
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
+# One member of each family, at a small size to be quick: the module that has its preprocess_input, and the size.
+FAMILIES = {
+    "VGG16": ("vgg16", 64),
+    "ResNet50": ("resnet", 64),
+    "ResNet50V2": ("resnet_v2", 64),
+    "MobileNetV2": ("mobilenet_v2", 96),
+    "InceptionV3": ("inception_v3", 96),
+    "Xception": ("xception", 96),
+    "DenseNet121": ("densenet", 64),
+    "EfficientNetB0": ("efficientnet", 64),
+    "MobileNetV3Small": ("mobilenet_v3", 96),
+    "ConvNeXtTiny": ("convnext", 64),
+}
+
+
+def module_of(name: str) -> Any:
+    """The module of keras.applications that an application is defined in."""
+    return importlib.import_module(getattr(keras.applications, name).__module__)
+
+
+def features(options: ModelOptions, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """Features of pictures in [0, 255] of the right size, through our preprocessing, freezing and engine."""
+    spec = describe_model(options)
+    scaled = np.stack([spec.preprocessing.scale(picture.astype(np.float32)) for picture in pixels])
+    return dict(load_engine("tensorflow", spec, len(pixels), 1).run(scaled))
+
+
+def relative_difference(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_features_equal_preprocess_input_and_predict(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    module, side = FAMILIES[name]
+    pixels = np.stack([photograph(side, side, seed) for seed in range(2)])
+    keras.utils.set_random_seed(0)
+    direct = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(side, side, 3))
+    prepared = getattr(keras.applications, module).preprocess_input(pixels.astype(np.float32))
+    expected = direct.predict(prepared, verbose=0)
+    found = features(ModelOptions(model=f"keras:{name}", weights="none", image_size=ImageSize(side, side)), pixels)
+    difference = relative_difference(found["feature"], expected)
+    with capsys.disabled():
+        print(
+            f"\n  {name:18} {side:4} pixels  {expected.shape[1:]!s:16} largest relative difference {difference:.1e}",
+            end="",
+        )
+    assert difference < 1e-4
+
+
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_numbers_are_exactly_those_of_preprocess_input(name: str) -> None:
+    spec_convention = APPLICATIONS[name].convention
+    pixels = photograph(7, 5).astype(np.float32)
+    expected = module_of(name).preprocess_input(pixels.copy())
+    from beam_job.models import Preprocessing
+
+    found = Preprocessing(ImageSize(7, 5), spec_convention).scale(pixels.copy())
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_every_application_is_known() -> None:
+    public = {name for name in dir(keras.applications) if name[0].isupper()}
+    assert set(APPLICATIONS) == public
+
+
+@pytest.mark.parametrize(("side", "shape"), [(224, (7, 7, 1280)), (160, (5, 5, 1280))])
+def test_the_classical_mobilenet(side: int, shape: tuple[int, ...]) -> None:
+    options = ModelOptions(
+        model="keras:MobileNetV2",
+        weights="none",
+        image_size=ImageSize(side, side),
+        layer=(LayerChoice("out_relu"), LayerChoice("default", "avg")),
+    )
+    assert describe_model(options).outputs == {"feature/out_relu": shape, "feature/default": (1280,)}
+    assert freeze_artefact(fetch_model(options), options).parameters == 2_257_984
+
+
+def test_a_size_of_its_own_is_the_default() -> None:
+    preprocessing = describe_model(ModelOptions(model="keras:MobileNetV2", weights="none")).preprocessing
+    assert preprocessing.size == ImageSize(224, 224)
+    assert preprocessing.convention.input_range == ValueRange(-1, 1)
+    assert (APPLICATIONS["InceptionV3"].size, APPLICATIONS["NASNetLarge"].size) == (299, 331)
+
+
+def test_weights_from_a_file(tmp_path: Path) -> None:
+    keras.utils.set_random_seed(7)
+    direct = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(96, 96, 3))
+    direct.save_weights(tmp_path / "notop.weights.h5")
+    pixels = photograph(96, 96)[np.newaxis]
+    size = ImageSize(96, 96)
+    options = ModelOptions(model="keras:MobileNetV2", weights=str(tmp_path / "notop.weights.h5"), image_size=size)
+    expected = direct.predict(keras.applications.mobilenet_v2.preprocess_input(pixels.astype(np.float32)), verbose=0)
+    assert relative_difference(features(options, pixels)["feature"], expected) < 1e-4
+    other = ModelOptions(model="keras:MobileNetV2", weights="none", image_size=size)
+    assert fetch_model(options).digest != fetch_model(other).digest
+
+
+def trained_model() -> keras.Model:
+    """A model whose training and inference differ in every way that they can."""
+    images = keras.Input((32, 32, 3), name="images")
+    x = keras.layers.RandomFlip("horizontal")(images)
+    x = keras.layers.Rescaling(1 / 255)(x)
+    x = keras.layers.Conv2D(8, 3, padding="same", name="convolution")(x)
+    x = keras.layers.BatchNormalization(name="normalisation")(x)
+    x = keras.layers.Dropout(0.5)(x)
+    x = keras.layers.ReLU(name="map")(x)
+    pooled = keras.layers.GlobalAveragePooling2D(name="pooled")(x)
+    model = keras.Model(images, keras.layers.Dense(4, name="top")(pooled))
+    random = np.random.default_rng(0)
+    statistics = [random.uniform(0.5, 2, 8), random.normal(2, 1, 8), random.normal(size=8), random.uniform(0.5, 2, 8)]
+    model.get_layer("normalisation").set_weights(statistics)
+    return model
+
+
+@pytest.fixture(scope="module")
+def keras_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    keras.utils.set_random_seed(0)
+    path = tmp_path_factory.mktemp("keras") / "trained.keras"
+    trained_model().save(path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_a_file_of_a_model(keras_file: Path, tmp_path: Path, suffix: str) -> None:
+    model = keras.saving.load_model(keras_file)
+    path = tmp_path / f"model{suffix}"
+    model.save(path)
+    pixels = np.stack([photograph(32, 32, seed) for seed in range(3)])
+    options = ModelOptions(model=str(path), input_range=ValueRange(0, 255))
+    expected = model.predict(pixels.astype(np.float32), verbose=0)
+    assert relative_difference(features(options, pixels)["feature"], expected) < 1e-4
+
+
+def test_layers_by_name_in_one_pass(keras_file: Path) -> None:
+    model = keras.saving.load_model(keras_file)
+    pixels = np.stack([photograph(32, 32, seed) for seed in range(3)])
+    layers = ("map", "map:max", "convolution:avg", "pooled", "convolution:flatten")
+    options = ModelOptions(
+        model=str(keras_file), input_range=ValueRange(0, 255), layer=tuple(map(LayerChoice.parse, layers))
+    )
+    found = features(options, pixels)
+    whole = keras.Model(model.inputs, [model.get_layer(name).output for name in ("map", "convolution", "pooled")])
+    maps, convolution, pooled = (array.numpy() for array in whole(pixels.astype(np.float32), training=False))
+    expected = {
+        "feature/map_none": maps,
+        "feature/map_max": maps.max((1, 2)),
+        "feature/convolution_avg": convolution.mean((1, 2)),
+        "feature/convolution_flatten": convolution.reshape(3, -1),
+        "feature/pooled": pooled,
+    }
+    assert set(found) == set(expected)
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, atol=1e-5, err_msg=name)
+
+
+def test_frozen_means_frozen(keras_file: Path) -> None:
+    """Whatever else is in the batch changes nothing, and neither does the job change the model."""
+    before = keras_file.read_bytes()
+    pixels = np.stack([photograph(32, 32, seed) for seed in range(4)])
+    options = ModelOptions(model=str(keras_file), input_range=ValueRange(0, 255))
+    together = features(options, pixels)["feature"]
+    others = features(options, np.stack([pixels[0], *np.zeros((3, 32, 32, 3), np.uint8)]))["feature"]
+    np.testing.assert_array_equal(together[0], others[0])
+    np.testing.assert_array_equal(together, features(options, pixels)["feature"])
+    assert keras_file.read_bytes() == before
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, keras.Model]:
+    """What ``model.export`` writes, and the model; without augmentation (see the test of training mode)."""
+    model = trained_model()
+    path = tmp_path_factory.mktemp("exported") / "model"
+    plain = keras.Sequential([keras.Input((32, 32, 3)), *model.layers[2:]])
+    plain.export(path, verbose=False)
+    return path, plain
+
+
+def test_an_exported_model_which_cannot_be_called(exported: tuple[Path, keras.Model]) -> None:
+    path, model = exported
+    assert not callable(tf.saved_model.load(str(path)))
+    pixels = np.stack([photograph(32, 32, seed) for seed in range(2)])
+    expected = model.predict(pixels.astype(np.float32), verbose=0)
+    found = features(ModelOptions(model=str(path), input_range=ValueRange(0, 255)), pixels)
+    assert relative_difference(found["feature"], expected) < 1e-4
+
+
+def test_a_tensor_of_a_saved_model_by_its_name_in_the_graph(exported: tuple[Path, keras.Model]) -> None:
+    from beam_job.models.freezing import list_tensors
+
+    path, model = exported
+    artefact = fetch_model(ModelOptions(model=str(path)))
+    tensors = list_tensors("model", artefact.form, artefact.path, None, None)["tensors"]
+    (name,) = [name for name, shape in tensors.items() if shape == (32, 32, 8) and name.lower().endswith("relu")]
+    pixels = np.stack([photograph(32, 32, seed) for seed in range(2)])
+    options = ModelOptions(model=str(path), input_range=ValueRange(0, 255), layer=(LayerChoice(name, "avg"),))
+    values = tf.constant(pixels, tf.float32)
+    for layer in model.layers[:-1]:  # all but the top
+        values = layer(values, training=False)
+    expected = values.numpy()
+    np.testing.assert_allclose(features(options, pixels)["feature"], expected, atol=1e-5)
+
+
+def test_a_model_exported_in_training_mode_is_refused(keras_file: Path, tmp_path: Path) -> None:
+    """Keras exports a model that begins with RandomFlip with every layer in training mode, without a word."""
+    model = keras.saving.load_model(keras_file)
+    model.export(tmp_path / "exported", verbose=False)
+    pixels = np.stack([photograph(32, 32, seed) for seed in range(2)]).astype(np.float32)
+    direct = tf.saved_model.load(str(tmp_path / "exported")).signatures["serving_default"](tf.constant(pixels))
+    assert relative_difference(direct["output_0"].numpy(), model.predict(pixels, verbose=0)) > 0.1
+    with pytest.raises(ModelError, match="exported in training mode"):
+        describe_model(ModelOptions(model=str(tmp_path / "exported"), input_range=ValueRange(0, 255)))
+
+
+def test_a_model_that_normalises_by_the_batch_is_refused(tmp_path: Path) -> None:
+    module = tf.Module()
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 32, 32, 3])])
+    def serve(images: Any) -> Any:
+        ones, zeros = tf.ones([3]), tf.zeros([3])
+        normalised, _, _ = tf.compat.v1.nn.fused_batch_norm(images, ones, zeros, is_training=True)
+        return {"feature": tf.reduce_max(normalised, [1, 2])}
+
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures={"serving_default": serve})
+    with pytest.raises(ModelError, match="the model normalises by the batch"):
+        describe_model(ModelOptions(model=str(tmp_path / "model"), input_range=ValueRange(0, 1)))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"model": "keras:MobilNetV2"}, "no 'MobilNetV2'; did you mean 'MobileNetV2'?"),
+        ({"model": "keras:MobileNetV2", "weights": "/no/where.h5"}, "There is no file at /no/where.h5."),
+        ({"model": "keras:MobileNetV2", "weights": "none", "preprocess": "caffe"}, "takes pixels in -1,1 (RGB)"),
+        ({"model": "keras:VGG16", "weights": "none", "image_size": ImageSize(8, 8)}, "cannot be built at 8x8 pixels"),
+        ({"weights": "none"}, "--weights goes with --model=keras:NAME"),
+        ({"model": "/no/where.keras"}, "There is no file at /no/where.keras."),
+    ],
+    ids=str,
+)
+def test_refusals(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(ModelError) as caught:
+        describe_model(ModelOptions(**options))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_does_not_tell_its_range(keras_file: Path) -> None:
+    with pytest.raises(FlagNeededError, match="give --input_range=0,1"):
+        describe_model(ModelOptions(model=str(keras_file)))
+
+
+@pytest.mark.parametrize("layer", ["mapp", "map:0:mean", "top:avg"])
+def test_a_layer_that_cannot_be(keras_file: Path, layer: str) -> None:
+    with pytest.raises((ModelError, ValueError)) as caught:
+        describe_model(
+            ModelOptions(model=str(keras_file), input_range=ValueRange(0, 255), layer=(LayerChoice.parse(layer),))
+        )
+    expected = {
+        "mapp": "has no layer, output or tensor 'mapp'; the nearest: map",
+        "map:0:mean": "POOL is one of avg, max, flatten, none",
+        "top:avg": "avg pools a map [height, width, channels], and 'top' has the shape (4,)",
+    }
+    assert expected[layer] in str(caught.value)
+
+
+def test_code_in_a_keras_file_does_not_run(tmp_path: Path) -> None:
+    images = keras.Input((32, 32, 3))
+    output = keras.layers.Lambda(lambda x: x * 2, output_shape=(32, 32, 3))(images)
+    keras.Model(images, keras.layers.GlobalAveragePooling2D()(output)).save(tmp_path / "lambda.keras")
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        describe_model(ModelOptions(model=str(tmp_path / "lambda.keras"), input_range=ValueRange(0, 1)))
+
+
+def test_a_damaged_file(keras_file: Path, tmp_path: Path) -> None:
+    for name, content in {"a.keras": b"x", "b.h5": b"x", "c.keras": keras_file.read_bytes()[:500]}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ModelError, match="cannot be loaded") as caught:
+            describe_model(ModelOptions(model=str(tmp_path / name), input_range=ValueRange(0, 1)))
+        assert "\n" not in str(caught.value)
+
+
+def test_a_model_with_two_inputs_is_refused(tmp_path: Path) -> None:
+    one, two = keras.Input((32, 32, 3), name="left"), keras.Input((32, 32, 3), name="right")
+    keras.Model([one, two], keras.layers.Add()([one, two])).save(tmp_path / "two.keras")
+    with pytest.raises(ModelError, match="Expected a model with one input, the images; it has left, right"):
+        describe_model(ModelOptions(model=str(tmp_path / "two.keras"), input_range=ValueRange(0, 1)))
+
+
+def test_a_keras_file_is_what_it_says(keras_file: Path) -> None:
+    with zipfile.ZipFile(keras_file) as archive:
+        assert json.loads(archive.read("metadata.json"))["keras_version"] == keras.__version__

@@ -1,0 +1,70 @@
+"""Hub handles through tensorflow_hub's own resolver, against a server that answers as the hub does."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from beam_job import storage
+from beam_job.errors import ModelError
+from beam_job.models import describe_model
+from beam_job.models.preprocessing import UNIT
+from beam_job.options import LayerChoice, ModelOptions
+from tests.bucket import Bucket
+from tests.models.hub_server import archive, serve_hub
+from tests.models.small import save_reusable, save_tf1_module
+from tests.models.test_saved_model import features
+
+
+@pytest.fixture
+def pixels() -> np.ndarray:
+    return np.random.default_rng(0).random((4, 32, 32, 3), np.float32)
+
+
+def test_a_compressed_model_is_fetched_once(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = save_reusable(tmp_path / "model")
+    with serve_hub({"/google/means/1": archive(path)}) as (address, requests):
+        options = ModelOptions(model=f"{address}/google/means/1")
+        spec = describe_model(options)
+        assert requests == ["/google/means/1?tf-hub-format=compressed"]
+        np.testing.assert_allclose(features(options, pixels), pixels.mean((1, 2)), rtol=1e-5)
+        assert len(requests) == 1
+    assert spec.preprocessing.convention == UNIT
+    assert spec.digest == storage.directory_digest(str(path))
+
+
+def test_a_module_of_tensorflow_1(tmp_path: Path, pixels: np.ndarray) -> None:
+    path = save_tf1_module(tmp_path / "module")
+    with serve_hub({"/google/imagenet/1": archive(path)}) as (address, _):
+        options = ModelOptions(model=f"{address}/google/imagenet/1")
+        np.testing.assert_allclose(features(options, pixels), pixels.mean((1, 2)), rtol=1e-5)
+        both = ModelOptions(model=options.model, layer=(LayerChoice("default"), LayerChoice("largest")))
+        assert describe_model(both).outputs == {"feature/default": (3,), "feature/largest": (3,)}
+
+
+def test_an_uncompressed_model_in_a_bucket(
+    tmp_path: Path, bucket: Bucket, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = save_reusable(tmp_path / "model")
+    for info in storage.list_files(str(path)):
+        bucket.write(f"{tmp_path.name}/{storage.relative(info.path, str(path))}", Path(info.path).read_bytes())
+    monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
+    with serve_hub({"/google/means/2": bucket.url(tmp_path.name)}) as (address, requests):
+        options = ModelOptions(model=f"{address}/google/means/2")
+        np.testing.assert_allclose(features(options, pixels), pixels.mean((1, 2)), rtol=1e-5)
+        assert requests == ["/google/means/2?tf-hub-format=uncompressed"]
+
+
+def test_a_handle_that_leads_nowhere_says_what_to_do() -> None:
+    with serve_hub({"/google/broken/1": b"no archive"}) as (address, _):
+        with pytest.raises(
+            ModelError, match=r"There is no model at .*/google/nothing/1: the server answers 404"
+        ) as gone:
+            describe_model(ModelOptions(model=f"{address}/google/nothing/1"))
+        with pytest.raises(ModelError, match="is no archive of a model") as broken:
+            describe_model(ModelOptions(model=f"{address}/google/broken/1"))
+    with pytest.raises(ModelError, match="cannot be reached") as unreachable:
+        describe_model(ModelOptions(model=f"{address}/google/means/1"))
+    for caught in (gone, broken, unreachable):
+        assert "Download the model by hand" in str(caught.value)
+        assert "\n" not in str(caught.value)
