@@ -9,8 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from beam_job.api import extract
+    from beam_job.api import extract, inspect_model
     from beam_job.errors import BeamJobError
+    from beam_job.inspection import ModelReport
     from beam_job.pipeline import RunResult
     from beam_job.reading import load_features
     from beam_job.records import Failure, FeatureRecord, ImageRef
@@ -24,8 +25,10 @@ _PUBLIC = {
     "Failure": "beam_job.records",
     "FeatureRecord": "beam_job.records",
     "ImageRef": "beam_job.records",
+    "ModelReport": "beam_job.inspection",
     "RunResult": "beam_job.pipeline",
     "extract": "beam_job.api",
+    "inspect_model": "beam_job.api",
     "load_features": "beam_job.reading",
 }
 
@@ -35,9 +38,11 @@ __all__ = [
     "Failure",
     "FeatureRecord",
     "ImageRef",
+    "ModelReport",
     "RunResult",
     "__version__",
     "extract",
+    "inspect_model",
     "load_features",
 ]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from beam_job.options import ExtractOptions
+from beam_job.options import ExtractOptions, model_options
 
 if TYPE_CHECKING:
+    from beam_job.inspection import ModelReport
     from beam_job.pipeline import RunResult
 
 
@@ -32,3 +33,21 @@ def extract(
     from beam_job.pipeline import run_extract
 
     return run_extract(ExtractOptions.of(input=input, output=output, **options), beam_options, progress)
+
+
+def inspect_model(model: str, **options: Any) -> ModelReport:
+    """Looks at a model; the same as ``beam-job inspect-model``.
+
+    Args:
+      model: The handle, as ``extract`` takes it.
+      **options: The other options of a model by their names, such as ``layer`` or ``image_size``.
+
+    Returns:
+      What it takes and gives, its layers, its speed on this machine, and the flags that are still needed.
+
+    Raises:
+      BeamJobError: it cannot be had, or is no model of images.
+    """
+    from beam_job.inspection import inspect_model as inspect
+
+    return inspect(model_options(model=model, **options))

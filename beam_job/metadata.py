@@ -46,18 +46,19 @@ def dataset_info_json(shard_records: Mapping[str, Sequence[int]], shard_bytes: M
 
 def features_json(features: Mapping[str, Sequence[int]], classes: int) -> str:
     """``features.json``: the types of the examples' fields as TFDS reads them."""
-    fields: dict[str, Any] = {name: _tensor_feature(shape) for name, shape in features.items()}
+    fields: dict[str, Any] = {}
+    for name, shape in features.items():
+        outer, _, inner = name.partition("/")  # TFDS writes a feature within a feature as outer/inner
+        if inner:
+            fields.setdefault(outer, _features_dict({}))["featuresDict"]["features"][inner] = _tensor_feature(shape)
+        else:
+            fields[name] = _tensor_feature(shape)
     fields["id"] = {"pythonClassName": f"{_TFDS}.text_feature.Text", "text": {}}
     fields["label"] = {
         "pythonClassName": f"{_TFDS}.class_label_feature.ClassLabel",
         "classLabel": {"numClasses": str(classes)},
     }
-    return _json(
-        {
-            "pythonClassName": f"{_TFDS}.features_dict.FeaturesDict",
-            "featuresDict": {"features": {name: fields[name] for name in sorted(fields)}},
-        }
-    )
+    return _json(_features_dict({name: fields[name] for name in sorted(fields)}))
 
 
 def labels_txt(names: Sequence[str]) -> str:
@@ -77,6 +78,10 @@ def schema_pbtxt(features: Mapping[str, Sequence[int]], classes: int) -> str:
 def run_json(run: Mapping[str, Any]) -> str:
     """``run.json``: how the dataset came to be; see docs/output.md for its fields."""
     return _json({"format_version": FORMAT_VERSION, **run})
+
+
+def _features_dict(fields: dict[str, Any]) -> dict[str, Any]:
+    return {"pythonClassName": f"{_TFDS}.features_dict.FeaturesDict", "featuresDict": {"features": fields}}
 
 
 def _tensor_feature(shape: Sequence[int]) -> dict[str, Any]:

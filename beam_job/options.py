@@ -307,6 +307,19 @@ class ExtractOptions:
         return {name: _plain(value) for name, value in flat.items()}
 
 
+def model_options(**values: Any) -> ModelOptions:
+    """The options of a model from values, typed or as text.
+
+    Raises:
+      UsageError: an option is unknown or has a value it cannot have.
+    """
+    fields = {field.name: field for field in group_fields(ModelOptions)}
+    for name in values:
+        if name not in fields:
+            raise UsageError(f"There is no option {name!r}{nearest(name, fields)}")
+    return ModelOptions(**{name: coerce(name, fields[name], value) for name, value in values.items()})
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [str(item) for item in value]
@@ -316,10 +329,16 @@ def _plain(value: Any) -> Any:
 def extract_fields() -> Iterator[tuple[str, dataclasses.Field[Any]]]:
     """Every option of ``extract`` with the name of its group, in the order of the reference."""
     for group, group_type in get_type_hints(ExtractOptions).items():
-        resolved = get_type_hints(group_type)
-        for field in dataclasses.fields(group_type):
-            field.type = resolved[field.name]
+        for field in group_fields(group_type):
             yield group, field
+
+
+def group_fields(group_type: type[Any]) -> Iterator[dataclasses.Field[Any]]:
+    """The options of one group, with their types resolved."""
+    resolved = get_type_hints(group_type)
+    for field in dataclasses.fields(group_type):
+        field.type = resolved[field.name]
+        yield field
 
 
 def value_type(field: dataclasses.Field[Any]) -> Any:

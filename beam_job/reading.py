@@ -22,7 +22,8 @@ def load_features(path: str, split: str = "train") -> Any:
 
     Returns:
       A Dataset of (feature, label): float32 of the feature's shape, and int64, -1 for no label. When several features
-      are stored, a dict of them takes the feature's place. Its cardinality is known. The order is always the same.
+      are stored, a dict of them by the layers' names takes the feature's place. Its cardinality is known. The order is
+      always the same.
 
     Raises:
       InputError: there is no finished dataset at the path, or no such split in it.
@@ -41,7 +42,9 @@ def load_features(path: str, split: str = "train") -> Any:
     def parse(serialized: Any) -> Any:
         example = tf.io.parse_example(serialized, fields)
         label = example.pop("label")
-        return (example if len(shapes) > 1 else next(iter(example.values()))), label
+        if len(shapes) == 1:
+            return next(iter(example.values())), label
+        return {name.partition("/")[2]: values for name, values in example.items()}, label
 
     shards = [shard for shard in run["shards"] if naming.ShardName.parse(shard["file"]).split == split]
     files = [storage.join(storage.absolute(path), shard["file"]) for shard in shards]

@@ -20,7 +20,7 @@ FLOORS = (
     {"storage", "cache"},
     {"sources", "labels", "decoding", "resizing", "models", "writers", "commit", "dead_letters", "metadata", "target"},
     {"engines"},
-    {"planning", "extraction", "finalisation", "progress", "reading", "samples", "summary"},
+    {"planning", "extraction", "finalisation", "inspection", "progress", "reading", "samples", "summary"},
     {"transforms", "runners"},
     {"pipeline"},
     {"api"},
@@ -113,9 +113,11 @@ def test_the_public_names_are_these() -> None:
         "Failure",
         "FeatureRecord",
         "ImageRef",
+        "ModelReport",
         "RunResult",
         "__version__",
         "extract",
+        "inspect_model",
         "load_features",
     ]
     for name in beam_job.__all__:

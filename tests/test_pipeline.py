@@ -107,7 +107,14 @@ def test_run_json_says_how_the_dataset_came_to_be(dataset: Path) -> None:
     assert run["state"] == "complete"
     assert run["model"]["handle"] == "efficientnet-lite0"
     assert len(run["model"]["digest"]) == 64
-    assert run["preprocessing"] == {"size": [224, 224], "channels": "RGB", "input_range": [0.0, 1.0]}
+    assert run["preprocessing"] == {
+        "size": [224, 224],
+        "resize": "bilinear",
+        "channels": "RGB",
+        "input_range": [0.0, 1.0],
+        "mean": None,
+        "deviation": None,
+    }
     assert run["decode"]["name"] == "exact"
     assert run["options"]["splits"] == "train=0.8,validation=0.1,test=0.1"
     assert run["libraries"]["tensorflow"] == tf.__version__

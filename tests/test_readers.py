@@ -82,6 +82,31 @@ def test_a_head_trains_on_it(dataset: Path) -> None:
     assert accuracy > 0.9
 
 
+def test_several_layers_are_read_by_name_and_shape(few: Path, tmp_path: Path) -> None:
+    output = str(tmp_path / "out")
+    layers = ["default", "logits", "efficientnet_lite0_1/head_bn_relu6_1/Relu6:max"]
+    result = beam_job.extract(str(few), output, layer=layers)
+    top = "efficientnet_lite0_1_head_bn_relu6_1_Relu6"
+    shapes = {"default": (1280,), "logits": (1000,), top: (1280,)}
+    assert result.features == {f"feature/{name}": shape for name, shape in shapes.items()}
+    ours = {name: values.shape for name, values in next(iter(beam_job.load_features(output)))[0].items()}
+    assert ours == shapes
+    builder = tfds.builder_from_directory(output)
+    example = next(iter(builder.as_dataset(split="train").as_numpy_iterator()))
+    assert {name: values.shape for name, values in example["feature"].items()} == shapes
+    assert (example["feature"]["default"] <= example["feature"][top]).all()  # a mean is no more than the largest
+    schema = text_format.Parse((tmp_path / "out" / naming.SCHEMA).read_text(), schema_pb2.Schema())
+    assert {feature.name for feature in schema.feature} == {"id", "label", *(f"feature/{name}" for name in shapes)}
+
+
+def test_a_map_keeps_its_shape(few: Path, tmp_path: Path) -> None:
+    output = str(tmp_path / "out")
+    beam_job.extract(str(few), output, model="keras:MobileNetV2", weights="none", image_size=96)
+    assert beam_job.load_features(output).element_spec[0].shape == (3, 3, 1280)
+    example = next(iter(tfds.builder_from_directory(output).as_dataset(split="train").as_numpy_iterator()))
+    assert example["feature"].shape == (3, 3, 1280)
+
+
 def test_what_is_not_there_is_one_sentence(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="There is no finished dataset at"):
         beam_job.load_features(str(tmp_path))

@@ -11,8 +11,9 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from beam_job import storage
+from beam_job.cli.arguments import add_option, given_options
 from beam_job.errors import UsageError
-from beam_job.options import ExtractOptions, coerce, extract_fields, is_repeatable, value_type
+from beam_job.options import ExtractOptions, extract_fields
 
 if TYPE_CHECKING:
     from beam_job.pipeline import RunResult
@@ -24,19 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for group, field in extract_fields():
         if group not in groups:
             groups[group] = parser.add_argument_group(group)
-        help_text = field.metadata["help"].replace("%", "%%")
-        if field.default not in (None, False) and isinstance(field.default, (str, int, float)):
-            help_text += f" Default: {field.default}."
-        if value_type(field) is bool:
-            groups[group].add_argument(
-                f"--{field.name}", nargs="?", const=True, default=None, metavar="true|false", help=help_text
-            )
-        elif is_repeatable(field):
-            groups[group].add_argument(
-                f"--{field.name}", action="append", metavar=field.metadata["metavar"], help=help_text
-            )
-        else:
-            groups[group].add_argument(f"--{field.name}", metavar=field.metadata["metavar"], help=help_text)
+        add_option(groups[group], field)
     parser.add_argument(
         "--config", metavar="FILE", help="Options from a YAML file, or from the run.json of an earlier run."
     )
@@ -46,10 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     """Extracts, and prints the summary."""
     values = read_config(arguments.config) if arguments.config else {}
-    for _, field in extract_fields():
-        given = getattr(arguments, field.name)
-        if given is not None:
-            values[field.name] = coerce(field.name, field, given)
+    values.update(given_options(arguments, (field for _, field in extract_fields())))
     options = ExtractOptions.of(**values)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 

@@ -7,6 +7,7 @@ from beam_job.models.base import (
     fetch_model,
     freeze_artefact,
     frozen_model,
+    list_layers,
 )
 from beam_job.models.preprocessing import Preprocessing
 
@@ -18,4 +19,5 @@ __all__ = [
     "fetch_model",
     "freeze_artefact",
     "frozen_model",
+    "list_layers",
 ]

@@ -32,7 +32,7 @@ FEATURE = "feature"
 GRAPH_FILE = "graph.pb"
 DESCRIPTION_FILE = "model.json"
 # Rises whenever freezing makes another graph of the same model, so that older cache entries are not used.
-_FREEZING_VERSION = 2
+_FREEZING_VERSION = 3
 
 _URL = re.compile(r"https?://")
 _KERAS_APPLICATION = "keras:"
@@ -224,6 +224,28 @@ def freeze_artefact(artefact: Artefact, options: ModelOptions) -> FrozenModel:
         integer_input=found["integer_input"],
         parameters=found["parameters"],
     )
+
+
+def list_layers(
+    artefact: Artefact, options: ModelOptions
+) -> tuple[dict[str, tuple[int | None, ...] | None], dict[str, tuple[int | None, ...]]]:
+    """What ``--layer`` may name in a model: its own names, and the tensors of its graph, with their shapes.
+
+    Raises:
+      FlagNeededError: the model takes any size and none is given.
+      ModelError: it cannot be loaded.
+    """
+    size = options.image_size or artefact.size
+    found = run_isolated(
+        "beam_job.models.freezing:list_tensors",
+        handle=options.model,
+        form=artefact.form,
+        path=artefact.path,
+        weights=artefact.weights,
+        size=[size.height, size.width] if size else None,
+    )
+    outputs = {name: None if shape is None else tuple(shape) for name, shape in found["outputs"].items()}
+    return outputs, {name: tuple(shape) for name, shape in found["tensors"].items()}
 
 
 def feature_names(layers: tuple[LayerChoice, ...]) -> tuple[str, ...]:

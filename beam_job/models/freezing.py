@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from beam_job.options import ImageSize
 from beam_job.tensorflow_runtime import import_tensorflow
 
 _NAMES_SHOWN = 5
+_OUTPUT = "beam_job_output_"
+_CALLS = re.compile(r"^((Stateful)?PartitionedCall(_\d+)?/)+")
 # Keras, for one, exports a model that begins with RandomFlip with all of its layers in training mode.
 _TRAINING = (
     "Expected a model in inference mode, but {what}: it was exported in training mode, and its features would depend "
@@ -56,7 +59,7 @@ def freeze_into(
     model = LOADERS.get(form)(path, weights, ImageSize(*size) if size else None)
     height, width = _input_size(model, size, handle)
     chosen = [(str(name), str(pool)) for name, pool in layers] or [(_only_output(model), "none")]
-    graph, source, known = _inline(model, chosen, height, width, handle)
+    graph, source, known, read = _inline(model, chosen, height, width, handle)
     definition, outputs, shapes = _with_outputs(graph, source, known, chosen, names, list(model.outputs))
     Path(folder, GRAPH_FILE).write_bytes(definition)
     description = {
@@ -65,7 +68,7 @@ def freeze_into(
         "shapes": shapes,
         "size": [height, width],
         "integer_input": bool(model.dtype.is_integer),
-        "parameters": model.parameters,
+        "parameters": read if model.parameters is None else model.parameters,
     }
     Path(folder, DESCRIPTION_FILE).write_text(json.dumps(description))
 
@@ -82,9 +85,9 @@ def list_tensors(
     model = LOADERS.get(form)(path, weights, ImageSize(*size) if size else None)
     height, width = _input_size(model, size, handle)
     names = model.default_names
-    graph, _, _ = _inline(model, [(name, "none") for name in names], height, width, handle)
+    graph, _, _, _ = _inline(model, [(name, "none") for name in names], height, width, handle)
     tensors = {
-        operation.name: tuple(operation.outputs[0].shape.as_list()[1:])
+        _short(operation.name): tuple(operation.outputs[0].shape.as_list()[1:])
         for operation in graph.get_operations()
         if operation.outputs and _is_feature(operation)
     }
@@ -124,8 +127,11 @@ def _only_output(model: LoadedModel) -> str:
 
 def _inline(
     model: LoadedModel, chosen: Sequence[tuple[str, str]], height: int, width: int, handle: str
-) -> tuple[Any, str, dict[str, str]]:
-    """The graph without variables and functions, the name of its input, and the tensors of the outputs by name."""
+) -> tuple[Any, str, dict[str, str], int]:
+    """The graph without variables and functions, the name of its input, the tensors of the outputs by name.
+
+    And, last, how many numbers its variables had.
+    """
     tf = import_tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
@@ -148,7 +154,8 @@ def _inline(
             f"The model {handle} cannot be called on {height}x{width} RGB images: {first_line(error)}"
         ) from None
     known = {name: tensor.name for name, tensor in zip(dict.fromkeys(wanted), frozen.outputs, strict=True)}
-    return frozen.graph, frozen.inputs[0].name, known
+    read = sum(variable.shape.num_elements() for variable in concrete.graph.variables if variable.dtype.is_floating)
+    return frozen.graph, frozen.inputs[0].name, known, read
 
 
 def _with_outputs(
@@ -166,13 +173,38 @@ def _with_outputs(
         tf.import_graph_def(graph.as_graph_def(), name="")
         for number, ((layer, pool), name) in enumerate(zip(chosen, names, strict=True)):
             tensor = _find(whole, layer, known, public)
-            result = tf.identity(_pooled(tf.cast(tensor, tf.float32), pool, layer), name=f"beam_job_output_{number}")
+            result = tf.identity(_pooled(tf.cast(tensor, tf.float32), pool, layer), name=f"{_OUTPUT}{number}")
             outputs[name] = result.name
             shapes[name] = [-1 if length is None else length for length in result.shape.as_list()[1:]]
     kept = [source.partition(":")[0], *(tensor.partition(":")[0] for tensor in outputs.values())]
-    definition = tf.compat.v1.graph_util.extract_sub_graph(whole.as_graph_def(), kept)
+    definition = tf.compat.v1.graph_util.extract_sub_graph(_merged(whole.as_graph_def()), kept)
     _check_inference(definition)
     return definition.SerializeToString(), outputs, shapes
+
+
+def _merged(definition: Any) -> Any:
+    """The graph with each computation once: signatures of a model share its layers, and so does their graph here."""
+    same: dict[str, str] = {}
+    first: dict[tuple[Any, ...], str] = {}
+    for node in definition.node:
+        # Control inputs only order side effects, and a graph of constants has none.
+        sources = [source.partition(":") for source in node.input if not source.startswith("^")]
+        del node.input[:]
+        node.input.extend(same.get(name, name) + colon + number for name, colon, number in sources)
+        attributes = sorted(
+            (name, value.SerializeToString(deterministic=True))
+            for name, value in node.attr.items()
+            if not name.startswith("_")
+        )
+        key = (node.op, tuple(node.input), tuple(attributes))
+        if node.op != "Placeholder" and not node.name.startswith(_OUTPUT):
+            same[node.name] = first.setdefault(key, node.name)
+    return definition
+
+
+def _short(name: str) -> str:
+    """A tensor's name without the calls that it was inlined from, whose number depends on what else is asked for."""
+    return _CALLS.sub("", name)
 
 
 def _check_inference(definition: Any) -> None:
@@ -196,8 +228,11 @@ def _find(graph: Any, layer: str, known: Mapping[str, str], public: Sequence[str
     if layer in known:
         return graph.get_tensor_by_name(known[layer])
     name, _, number = layer.partition(":")
-    operations = {operation.name: operation for operation in graph.get_operations() if operation.outputs}
-    operation = operations.get(name)
+    operations: dict[str, Any] = {}
+    for operation in graph.get_operations():
+        if operation.outputs:
+            operations.setdefault(_short(operation.name), operation)
+    operation = operations.get(_short(name))
     if operation is None or int(number or 0) >= len(operation.outputs):
         close = difflib.get_close_matches(layer, [*public, *operations], n=_NAMES_SHOWN, cutoff=0.4)
         nearest = f"; the nearest: {', '.join(close)}" if close else ""

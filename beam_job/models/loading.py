@@ -22,7 +22,7 @@ class LoadedModel:
       outputs: The names that it knows its outputs (and, for Keras, layers) by, with their shapes for one image where
         they are known. ``default`` is among them when one output is meant without being named.
       call: From images [B, H, W, 3] of ``dtype`` and some of those names to a tensor for each name.
-      parameters: How many numbers it has learnt.
+      parameters: How many numbers it has learnt, or None when the variables that are read will tell.
       owner: Whatever has to stay alive as long as ``call`` is used.
     """
 
@@ -30,7 +30,7 @@ class LoadedModel:
     dtype: Any
     outputs: Mapping[str, Shape | None]
     call: Callable[[Any, Sequence[str]], Mapping[str, Any]]
-    parameters: int
+    parameters: int | None
     owner: Any
 
     @property

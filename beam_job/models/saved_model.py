@@ -11,6 +11,7 @@ from beam_job.cache import cached_directory
 from beam_job.errors import ModelError
 from beam_job.models.base import Artefact
 from beam_job.models.efficientnet_lite import VARIANTS
+from beam_job.models.loading import first_line
 from beam_job.options import ModelOptions, nearest
 
 _GRAPH_FILES = ("saved_model.pb", "saved_model.pbtxt")
@@ -108,7 +109,7 @@ def _unpack(archive: Path, handle: str, folder: Path) -> None:
     except tarfile.FilterError as error:
         raise ModelError(f"The archive {handle} is not unpacked: {error}.") from None
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        raise ModelError(f"Expected a whole .tar.gz at {handle}, found: {error}.") from None
+        raise ModelError(f"Expected a whole .tar.gz at {handle}, found: {first_line(error)}.") from None
 
 
 def _model_root(folder: Path, handle: str) -> Path:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from beam_job.errors import ModelError
 from beam_job.models.loading import LoadedModel, Shape, first_line
 from beam_job.options import DEFAULT_LAYER, ImageSize
@@ -47,15 +45,14 @@ def load_saved_model(path: str, weights: str | None, size: ImageSize | None) -> 
     def call(images: Any, names: Sequence[str]) -> Mapping[str, Any]:
         answers = dict(main(images)) if own.keys() & set(names) else {}
         for name in {others[wanted][0] for wanted in names if wanted in others}:
-            answers.update(_by_name(_call_signature(signatures[name], name, images)))
+            found = _by_name(_call_signature(signatures[name], name, images))
+            answers.update({wanted: found[wanted] for wanted in names if others.get(wanted, ("",))[0] == name})
         return {wanted: answers[wanted] for wanted in names}
 
     shapes = {name: _shape(spec) for name, spec in own.items()}
     shapes.update({name: _shape(spec) for name, (_, spec) in others.items()})
     shape = spec.shape.as_list() if spec.shape.rank else [None] * 4
-    variables = getattr(model, "variables", None) or []
-    parameters = sum(int(np.prod(variable.shape)) for variable in variables)
-    return LoadedModel((shape[1], shape[2]), spec.dtype, shapes, call, parameters, model)
+    return LoadedModel((shape[1], shape[2]), spec.dtype, shapes, call, None, model)
 
 
 def _by_name(answer: Any) -> dict[str, Any]:

@@ -66,7 +66,7 @@ def test_a_model_that_is_nowhere_is_one_sentence_in_a_process_of_its_own(few: Pa
     done = beam_job_process("extract", f"--input={few}", f"--output={tmp_path / 'out'}", "--model=gs//typo/model")
     assert (done.returncode, done.stdout) == (2, "")
     assert_one_sentence(done.stderr)
-    assert "a SavedModel directory or a TF Hub handle" in done.stderr
+    assert "a SavedModel, a .keras or .h5 file, keras:NAME or a TF Hub handle" in done.stderr
     assert not (tmp_path / "out").exists()
 
 

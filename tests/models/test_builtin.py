@@ -7,9 +7,11 @@ import pytest
 import tensorflow as tf
 
 from beam_job.errors import ModelError
+from beam_job.models import describe_model, frozen_model
 from beam_job.models.builtin import BuiltinModel
-from beam_job.options import ModelOptions
+from beam_job.options import LayerChoice, ModelOptions
 from beam_job.samples import PHOTOGRAPHS
+from tests.models.make_golden import FILE, golden_features
 
 EGYPTIAN_CAT, ESPRESSO = 285, 967  # indices of ILSVRC 2012
 
@@ -55,3 +57,20 @@ def test_the_digest_is_that_of_the_weights(model: Any) -> None:
     digest = BuiltinModel().fetch(ModelOptions()).digest
     assert digest == BuiltinModel().fetch(ModelOptions()).digest
     assert len(digest) == len(hashlib.sha256().hexdigest())
+
+
+def test_features_are_the_golden_ones_on_any_machine() -> None:
+    golden = np.load(FILE)
+    found = golden_features()
+    assert set(golden) == set(found)
+    for name, expected in golden.items():
+        assert np.abs(found[name] - expected).max() <= 1e-3 * np.abs(expected).max(), name
+
+
+def test_several_outputs_take_one_forward_pass() -> None:
+    def convolutions(layers: tuple[str, ...]) -> int:
+        chosen = ModelOptions(layer=tuple(map(LayerChoice.parse, layers)))
+        graph = tf.compat.v1.GraphDef.FromString(frozen_model(describe_model(chosen)).graph.read_bytes())
+        return sum(node.op in ("Conv2D", "DepthwiseConv2dNative") for node in graph.node)
+
+    assert convolutions(("default", "logits", "efficientnet_lite0_1/head_bn_relu6_1/Relu6")) == convolutions(())

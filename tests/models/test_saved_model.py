@@ -12,6 +12,7 @@ from beam_job.options import ImageSize, LayerChoice, ModelOptions, ValueRange
 from tests.bucket import Bucket
 from tests.models.small import save_reusable, save_signatures, save_text_model
 
+pytestmark = pytest.mark.usefixtures("in_this_process")
 RANGE = ValueRange(0, 1)
 
 

@@ -1,0 +1,35 @@
+"""Writes golden.npz, the features of four photographs: python -m tests.models.make_golden."""
+
+from pathlib import Path
+
+import numpy as np
+
+from beam_job.decoding import DecodePolicy, decode_image
+from beam_job.engines import load_engine
+from beam_job.models import describe_model
+from beam_job.options import ModelOptions
+from beam_job.records import Float32Array
+from beam_job.samples import PHOTOGRAPHS
+from beam_job.wheels import package_directory
+
+NAMES = ("cat", "coffee", "rocket", "flower")
+FILE = Path(__file__).parent / "golden.npz"
+
+
+def golden_features() -> dict[str, Float32Array]:
+    """Features of the photographs as they stand in their wheels, by our decoding and engine."""
+    spec = describe_model(ModelOptions())
+    features = {}
+    engine = load_engine("tensorflow", spec, 1, 1)
+    for name in NAMES:
+        directory = package_directory(PHOTOGRAPHS[name].package)
+        assert directory is not None
+        pixels = decode_image(
+            (directory / PHOTOGRAPHS[name].path).read_bytes(), spec.preprocessing.size, DecodePolicy()
+        )
+        features[name] = engine.run(spec.preprocessing.scale(pixels)[np.newaxis])["feature"][0]
+    return features
+
+
+if __name__ == "__main__":
+    np.savez_compressed(FILE, **golden_features())

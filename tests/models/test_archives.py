@@ -1,0 +1,97 @@
+"""Archives of SavedModels, honest ones and others."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from beam_job import storage
+from beam_job.errors import ModelError
+from beam_job.models import describe_model, fetch_model
+from beam_job.options import ModelOptions, ValueRange
+from tests.bucket import Bucket
+from tests.models.hub_server import archive
+from tests.models.small import save_reusable
+from tests.models.test_saved_model import features
+
+pytestmark = pytest.mark.usefixtures("in_this_process")
+RANGE = ValueRange(0, 1)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_reusable(tmp_path_factory.mktemp("means") / "model")
+
+
+def test_an_archive_is_its_model(model: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.tar.gz").write_bytes(archive(model))
+    pixels = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+    options = ModelOptions(model=str(tmp_path / "model.tar.gz"), input_range=RANGE)
+    np.testing.assert_allclose(features(options, pixels), pixels.mean((1, 2)), rtol=1e-5)
+    assert fetch_model(options).digest == storage.directory_digest(str(model))
+
+
+def test_a_model_in_a_folder_of_the_archive_and_in_a_bucket(model: Path, tmp_path: Path, bucket: Bucket) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.add(model, "some/folder")
+    handle = bucket.write(f"{tmp_path.name}/model.tar", buffer.getvalue())
+    assert describe_model(ModelOptions(model=handle, input_range=RANGE)).outputs == {"feature": (3,)}
+
+
+def hostile(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        member = tarfile.TarInfo(name)
+        member.type, member.linkname, member.size = kind, target, 3 if kind == tarfile.REGTYPE else 0
+        tar.addfile(member, io.BytesIO(b"bad"))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        hostile("../outside"),
+        hostile("a/../../outside"),
+        hostile("link", tarfile.SYMTYPE, "/etc/passwd"),
+        hostile("link", tarfile.SYMTYPE, "../../outside"),
+        hostile("link", tarfile.LNKTYPE, "/etc/passwd"),
+        hostile("device", tarfile.CHRTYPE),
+        hostile("pipe", tarfile.FIFOTYPE),
+    ],
+)
+def test_nothing_is_written_outside(tmp_path: Path, content: bytes, model_cache: Path) -> None:
+    (tmp_path / "model.tar.gz").write_bytes(content)
+    with pytest.raises(ModelError, match=r"is not unpacked: ") as caught:
+        fetch_model(ModelOptions(model=str(tmp_path / "model.tar.gz")))
+    assert "\n" not in str(caught.value)
+    assert not [path for path in model_cache.rglob("*") if path.name in ("outside", "link", "device", "pipe")]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "Expected a whole .tar.gz"),
+        (b"no archive", "Expected a whole .tar.gz"),
+        (hostile("notes.txt"), "Expected one SavedModel in the archive"),
+        (None, "There is no file at"),
+    ],
+)
+def test_what_is_no_archive_of_a_model(tmp_path: Path, content: bytes | None, words: str) -> None:
+    path = tmp_path / "model.tar.gz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelError) as caught:
+        fetch_model(ModelOptions(model=str(path)))
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_truncated_archive(model: Path, tmp_path: Path, share: float) -> None:
+    whole = archive(model)
+    (tmp_path / "model.tar.gz").write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(ModelError, match=r"Expected a whole \.tar\.gz"):
+        fetch_model(ModelOptions(model=str(tmp_path / "model.tar.gz")))
