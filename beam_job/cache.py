@@ -6,11 +6,14 @@ beside it, and one whose content no longer fits its digest is made again.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import secrets
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -24,6 +27,11 @@ def cache_root() -> Path:
     if configured := os.environ.get(CACHE_VARIABLE):
         return Path(configured)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "beam_job"
+
+
+def digest_of(identity: Any) -> str:
+    """A key for what is described by ``identity``, which JSON can hold: 32 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def cached_directory(kind: str, key: str, make: Callable[[Path], None]) -> Path:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,9 @@ PILLOW_FORMATS = ("PNG", "WEBP", "BMP", "GIF", "TIFF")
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _EXIF_ORIENTATION = 0x0112  # tag of the orientation, Exif 2.3 section 4.6.4
 _EXIF_SEARCH_BYTES = 1 << 16
+_UPRIGHT = 1
+_TRANSPOSED = (5, 6, 7, 8)  # orientations whose rows are stored as columns
+FAST = "fast"
 _WHITE = (255, 255, 255, 255)
 # Warnings of libjpeg after which the picture is whole, and which TensorFlow passes over in silence.
 _HARMLESS_JPEG_WARNINGS = ("extraneous bytes before marker",)
@@ -41,7 +45,7 @@ class DecodePolicy:
     """How bytes become pixels; part of a dataset's identity.
 
     Attributes:
-      name: ``exact``: the pixels of tf.io.decode_jpeg, bit for bit.
+      name: ``exact``: the pixels of tf.io.decode_jpeg, bit for bit. ``fast``: large JPEGs at a fraction of their size.
       max_pixels: Largest height times width that is decoded.
     """
 
@@ -50,9 +54,10 @@ class DecodePolicy:
 
     def to_json(self) -> dict[str, Any]:
         """The policy in words that stand in run.json."""
+        fraction = ", scaled in the DCT from twice the model's size" if self.name == FAST else ""
         return {
             "name": self.name,
-            "jpeg": "libjpeg-turbo, fast integer DCT, fancy upsampling (as tf.io.decode_jpeg)",
+            "jpeg": f"libjpeg-turbo, fast integer DCT, fancy upsampling (as tf.io.decode_jpeg){fraction}",
             "orientation": "EXIF applied",
             "transparency": "composited on white",
             "max_pixels": self.max_pixels,
@@ -76,7 +81,8 @@ def decode_image(data: bytes, size: ImageSize, policy: DecodePolicy, resize: str
     """
     if not data:
         raise EmptyFileError("expected a picture, found an empty file")
-    pixels = _decode_jpeg(data, policy) if data.startswith(_JPEG_MAGIC) else _decode_with_pillow(data, policy)
+    is_jpeg = data.startswith(_JPEG_MAGIC)
+    pixels = _decode_jpeg(data, size, policy) if is_jpeg else _decode_with_pillow(data, policy)
     return RESIZES[resize](np.ascontiguousarray(pixels), size.height, size.width)
 
 
@@ -87,24 +93,30 @@ def _check_size(width: int, height: int, policy: DecodePolicy) -> None:
         )
 
 
-def _decode_jpeg(data: bytes, policy: DecodePolicy) -> RgbxArray:
+def _decode_jpeg(data: bytes, size: ImageSize, policy: DecodePolicy) -> RgbxArray:
+    orientation = _exif_orientation(data)
+    # The smallest size that libjpeg may scale down to, along the sides as they are stored.
+    least = {}
+    if policy.name == FAST:
+        sides = (size.width, size.height) if orientation in _TRANSPOSED else (size.height, size.width)
+        least = {"min_height": sides[0], "min_width": sides[1], "min_factor": 2}
     try:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
         _check_size(width, height, policy)
         wanted = "CMYK" if colorspace in ("CMYK", "YCCK") else "RGBX"
-        pixels = _decompress(data, wanted)
+        pixels = _decompress(data, wanted, least)
     except ValueError as error:
         raise CorruptImageError(f"expected a whole JPEG, found: {error}") from None
-    return _oriented(_rgb_from_cmyk(pixels) if wanted == "CMYK" else pixels, data)
+    return _oriented(_rgb_from_cmyk(pixels) if wanted == "CMYK" else pixels, orientation)
 
 
-def _decompress(data: bytes, colorspace: str) -> RgbxArray:
+def _decompress(data: bytes, colorspace: str, least: Mapping[str, int]) -> RgbxArray:
     try:
-        pixels: RgbxArray = simplejpeg.decode_jpeg(data, colorspace, fastdct=True)
+        pixels: RgbxArray = simplejpeg.decode_jpeg(data, colorspace, fastdct=True, **least)
     except ValueError as error:
         if not any(words in str(error) for words in _HARMLESS_JPEG_WARNINGS):
             raise
-        pixels = simplejpeg.decode_jpeg(data, colorspace, fastdct=True, strict=False)
+        pixels = simplejpeg.decode_jpeg(data, colorspace, fastdct=True, strict=False, **least)
     return pixels
 
 
@@ -114,27 +126,22 @@ def _rgb_from_cmyk(pixels: RgbxArray) -> RgbxArray:
     return (pixels * black // 255).astype(np.uint8)
 
 
-def _oriented(pixels: RgbxArray, data: bytes) -> RgbxArray:
-    """``pixels`` turned the way the EXIF data of a JPEG says."""
+def _exif_orientation(data: bytes) -> int:
+    """The orientation that the EXIF data of a JPEG says, 1 to 8; 1, upright, where it says nothing."""
     if b"Exif\0\0" not in data[:_EXIF_SEARCH_BYTES]:
-        return pixels
+        return _UPRIGHT
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
-            orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+            return int(image.getexif().get(_EXIF_ORIENTATION, _UPRIGHT))
     except Exception:  # damaged metadata says nothing of the picture, and Pillow's parser raises what it likes
-        return pixels
-    # The eight orientations as (transposed, flipped vertically, flipped horizontally), in that order of operations.
-    transpose, vertical, horizontal = {
-        2: (False, False, True),
-        3: (False, True, True),
-        4: (False, True, False),
-        5: (True, False, False),
-        6: (True, False, True),
-        7: (True, True, True),
-        8: (True, True, False),
-    }.get(orientation, (False, False, False))
-    if transpose:
+        return _UPRIGHT
+
+
+def _oriented(pixels: RgbxArray, orientation: int) -> RgbxArray:
+    """``pixels`` turned upright."""
+    if orientation in _TRANSPOSED:
         pixels = pixels.transpose(1, 0, 2)
+    vertical, horizontal = orientation in (3, 4, 7, 8), orientation in (2, 3, 6, 7)
     return pixels[:: -1 if vertical else 1, :: -1 if horizontal else 1]
 
 

@@ -9,6 +9,7 @@ they wait rather than work. Everything in flight is bounded.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import os
@@ -21,7 +22,7 @@ import numpy as np
 
 from beam_job import commit, storage
 from beam_job.decoding import DecodePolicy, decode_image
-from beam_job.engines import DEFAULT_ENGINE, Engine
+from beam_job.engines import Engine, EngineChoice
 from beam_job.errors import (
     AccessDeniedError,
     BadReferenceError,
@@ -53,7 +54,7 @@ class ExtractionConfig:
 
     Attributes:
       model: Which model, with its preprocessing.
-      engine: Which engine runs it.
+      engine: Which engine runs it, at which precision.
       decode: How bytes become pixels.
       output: The dataset's directory.
       batch_size: Images in one call of the model.
@@ -62,7 +63,7 @@ class ExtractionConfig:
     """
 
     model: ModelSpec
-    engine: str
+    engine: EngineChoice
     decode: DecodePolicy
     output: str
     batch_size: int
@@ -75,18 +76,25 @@ class ExtractionConfig:
             "model": [self.model.digest, *map(str, self.model.options.layer)],
             "preprocessing": self.model.preprocessing.to_json(),
             "decode": self.decode.to_json(),
-            "engine": self.engine,
+            "engine": self.engine.identity(),
             "labels": list(vocabulary.names),
         }
 
 
 def make_config(
-    model: ModelSpec, decode: DecodeOptions, work: WorkOptions, *, output: str = "", worker_threads: int | None = None
+    model: ModelSpec,
+    engine: EngineChoice,
+    decode: DecodeOptions,
+    work: WorkOptions,
+    *,
+    output: str = "",
+    worker_threads: int | None = None,
 ) -> ExtractionConfig:
     """The config for a model and the user's options.
 
     Args:
       model: Which model.
+      engine: Which engine.
       decode: How bytes become pixels.
       work: How the work is done.
       output: The dataset's directory, if one is written.
@@ -95,8 +103,8 @@ def make_config(
     """
     return ExtractionConfig(
         model=model,
-        engine=DEFAULT_ENGINE,
-        decode=DecodePolicy(max_pixels=decode.max_image_pixels),
+        engine=engine,
+        decode=DecodePolicy(decode.decode, decode.max_image_pixels),
         output=output,
         batch_size=work.batch_size,
         worker_threads=work.worker_threads or worker_threads or available_cores(),
@@ -273,6 +281,29 @@ _NOT_FINITE = "expected finite features, found NaN or infinity"
 
 def _all_finite(features: Mapping[str, Float32Array]) -> bool:
     return all(bool(np.isfinite(values).all()) for values in features.values())
+
+
+def first_pictures(
+    refs: Iterable[ImageRef], model: ModelSpec, decode: DecodeOptions, count: int = 8, looked: int = 64
+) -> list[Float32Array]:
+    """The first few pictures that can be decoded, in the model's convention: float32 [H, W, 3] each.
+
+    Args:
+      refs: Drawn from lazily, at most ``looked``.
+      model: What the pictures are prepared for.
+      decode: How.
+      count: How many are enough.
+      looked: How many refs are tried at most.
+    """
+    preprocessing, policy = model.preprocessing, DecodePolicy(decode.decode, decode.max_image_pixels)
+    pictures: list[Float32Array] = []
+    for ref in itertools.islice(refs, looked):
+        with contextlib.suppress(ImageError):
+            pixels = decode_image(read_image(ref), preprocessing.size, policy, preprocessing.resize)
+            pictures.append(preprocessing.scale(pixels))
+        if len(pictures) == count:
+            break
+    return pictures
 
 
 def read_content(ref: ImageRef) -> Content:

@@ -20,7 +20,7 @@ from beam_job.records import ShardReceipt
 from beam_job.threadmap import map_in_order
 
 RECEIPTS_IN_FLIGHT = 32
-_LIBRARIES = ("numpy", "pillow", "simplejpeg", "tensorflow")
+_LIBRARIES = ("keras", "numpy", "openvino", "pillow", "simplejpeg", "tensorflow")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,6 +33,7 @@ class RunDescription:
       preprocessing: What the model's input is.
       decode: How bytes become pixels.
       engine: What ran the model.
+      engine_milliseconds: Engine to its time for an image, where engines were compared.
       outputs: Feature name to the shape for one image.
       max_error_rate: The share of error rows above which the run has failed.
     """
@@ -41,7 +42,8 @@ class RunDescription:
     model: Mapping[str, Any]
     preprocessing: Mapping[str, Any]
     decode: Mapping[str, Any]
-    engine: str
+    engine: Mapping[str, Any]
+    engine_milliseconds: Mapping[str, float]
     outputs: Mapping[str, tuple[int, ...]]
     max_error_rate: float
 
@@ -164,7 +166,10 @@ def _write_metadata(output: str, plan: DatasetPlan, run: RunDescription, totals:
             "errors": dict(sorted(totals.errors.items())),
             "labels_sha256": hashlib.sha256(files[naming.LABELS].encode()).hexdigest(),
             "shards": totals.shards,
-            "timings": {"stages": {name: round(value, 3) for name, value in add_times(iter(totals.times)).items()}},
+            "timings": {
+                "stages": {name: round(value, 3) for name, value in add_times(iter(totals.times)).items()},
+                "engine_milliseconds": dict(run.engine_milliseconds),
+            },
         }
     )
     for name, text in files.items():

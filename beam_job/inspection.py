@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from beam_job.engines import DEFAULT_ENGINE, load_engine
+from beam_job.engines import EngineChoice, load_engine
 from beam_job.errors import FlagNeededError
 from beam_job.models import ModelSpec, describe_model, fetch_model, freeze_artefact, list_layers
 from beam_job.options import ModelOptions
@@ -31,7 +31,7 @@ class ModelReport:
       features: Feature name to the shape for one image, as they would be stored.
       outputs: Names that the model knows and --layer may give, with their shapes where they are known.
       tensors: Tensors of its graph that --layer may give.
-      milliseconds: Time for an image on one core of this machine, or None likewise.
+      milliseconds: Time for an image by TensorFlow on one core of this machine, or None likewise.
       needed: What is still needed, a sentence for each flag.
     """
 
@@ -88,7 +88,7 @@ def inspect_model(options: ModelOptions) -> ModelReport:
 
 def _milliseconds(spec: ModelSpec) -> float:
     """Time for an image, from batches on one thread."""
-    engine = load_engine(DEFAULT_ENGINE, spec, _BATCH, 1)
+    engine = load_engine(EngineChoice(), spec, _BATCH, 1)
     size = spec.preprocessing.size
     gray = spec.preprocessing.scale(np.full((size.height, size.width, 3), 127.5, np.float32))
     batch = np.stack([gray] * _BATCH)

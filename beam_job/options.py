@@ -217,8 +217,36 @@ class ModelOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class EngineOptions:
+    """What runs the model."""
+
+    engine: str = option(
+        "auto takes the fastest of those installed whose features agree with TensorFlow's on pictures of the input.",
+        "auto",
+        metavar="auto|tensorflow|openvino",
+        choices=("auto", "tensorflow", "openvino"),
+    )
+    precision: str = option(
+        "bf16 is about twice as fast where the processor has it, and changes the features by some percent; how much is "
+        "measured and recorded.",
+        "fp32",
+        metavar="fp32|bf16",
+        choices=("fp32", "bf16"),
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class DecodeOptions:
     """How bytes become pixels."""
+
+    decode: str = option(
+        "exact gives the pixels of tf.io.decode_jpeg. fast decodes JPEGs of at least twice the model's size on each "
+        "side at a fraction of their size, never below the model's: quicker for large photographs, slightly other "
+        "pixels.",
+        "exact",
+        metavar="exact|fast",
+        choices=("exact", "fast"),
+    )
 
     max_image_pixels: int = option(
         "Images whose header announces more pixels become error rows before they are decoded.",
@@ -276,6 +304,7 @@ class ExtractOptions:
 
     source: SourceOptions
     model: ModelOptions
+    engine: EngineOptions
     decode: DecodeOptions
     shard: ShardOptions
     work: WorkOptions

@@ -13,8 +13,9 @@ import apache_beam as beam
 from apache_beam.utils.shared import Shared
 
 from beam_job import errors, runners, storage, target
+from beam_job.engines import choose_engine
 from beam_job.errors import BeamJobError, JobFailedError
-from beam_job.extraction import ExtractionConfig, make_config
+from beam_job.extraction import ExtractionConfig, first_pictures, make_config
 from beam_job.finalisation import RunDescription
 from beam_job.labels import LabelVocabulary
 from beam_job.models import describe_model
@@ -22,7 +23,7 @@ from beam_job.options import ExtractOptions
 from beam_job.planning import SplitPolicy
 from beam_job.progress import show_progress, show_step
 from beam_job.reading import read_run
-from beam_job.sources import Source, open_source
+from beam_job.sources import Source, all_refs, open_source
 from beam_job.transforms import ExtractShards, FinaliseDataset, ListImages, PlanShards, new_extractor
 
 # How the errors of this package and of the operating system look in the text of what a runner raises.
@@ -46,6 +47,7 @@ class RunResult:
       errors: Error class to number of error rows.
       splits: Split name to its images, records, shards, classes and unlabelled images, as in run.json.
       features: Feature name to the shape for one image.
+      engine: Which engine ran the model, at which precision, why, and how it agrees with TensorFlow, as in run.json.
       stages: Seconds per stage, summed over threads.
       seconds: From the launch to the end.
       extract_seconds: From the start of the pipeline to the end.
@@ -57,6 +59,7 @@ class RunResult:
     errors: Mapping[str, int]
     splits: Mapping[str, Mapping[str, Any]]
     features: Mapping[str, tuple[int, ...]]
+    engine: Mapping[str, Any]
     stages: Mapping[str, float]
     seconds: float
     extract_seconds: float
@@ -87,7 +90,7 @@ def run_extract(options: ExtractOptions, beam_arguments: Sequence[str] = (), pro
     vocabulary = LabelVocabulary.read(options.source.labels) if options.source.labels else None
     shared = Shared()
     with show_step(f"loading {options.model.model}") if progress else contextlib.nullcontext():
-        config = _probed_config(options, output, beam_options, shared)
+        config = _probed_config(options, source, output, beam_options, shared)
     target.clear_target(output, stale)
     extract_start = time.monotonic()
     pipeline = build_pipeline(options, source, config, vocabulary, shared, beam_options)
@@ -103,20 +106,30 @@ def run_extract(options: ExtractOptions, beam_arguments: Sequence[str] = (), pro
         errors=run["errors"],
         splits=run["splits"],
         features=config.model.outputs,
+        engine=run["engine"],
         stages=run["timings"]["stages"],
         seconds=end - start,
         extract_seconds=end - extract_start,
     )
 
 
-def _probed_config(options: ExtractOptions, output: str, beam_options: Any, shared: Shared) -> ExtractionConfig:
+def _probed_config(
+    options: ExtractOptions, source: Source, output: str, beam_options: Any, shared: Shared
+) -> ExtractionConfig:
     """The config with the shapes of the features, which a probe image tells.
 
     Where the work is done in this very process, the model that is probed here is the one that works there.
     """
     spec = describe_model(options.model)
     threads = runners.worker_threads(beam_options)
-    config = make_config(spec, options.decode, options.work, output=output, worker_threads=threads)
+    engine = choose_engine(
+        spec,
+        options.engine.engine,
+        options.engine.precision,
+        options.work.batch_size,
+        lambda: first_pictures(all_refs(source), spec, options.decode),
+    )
+    config = make_config(spec, engine, options.decode, options.work, output=output, worker_threads=threads)
     if runners.runs_in_process(beam_options):
         shapes = shared.acquire(lambda: new_extractor(config)).probe()
     else:
@@ -153,7 +166,8 @@ def describe_run(options: ExtractOptions, config: ExtractionConfig) -> RunDescri
         model=config.model.to_json(),
         preprocessing=config.model.preprocessing.to_json(),
         decode=config.decode.to_json(),
-        engine=config.engine,
+        engine=config.engine.to_json(),
+        engine_milliseconds=config.engine.milliseconds,
         outputs=config.model.outputs,
         max_error_rate=options.output.max_error_rate,
     )

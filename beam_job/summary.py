@@ -29,6 +29,7 @@ def print_summary(result: RunResult, console: Console | None = None) -> None:
         f"{result.images_per_second:.1f} images/s over {result.extract_seconds:.1f} s; "
         f"{result.seconds:.1f} s with loading the model"
     )
+    console.print(f"engine: {escape(_engine(result.engine))}")
     console.print(f"time in threads: {_shares(result.stages)}")
     split = next(iter(result.splits))
     console.print("\nload it with:", style="bold")
@@ -39,6 +40,14 @@ def print_summary(result: RunResult, console: Console | None = None) -> None:
         soft_wrap=True,
         markup=False,
     )
+
+
+def _engine(engine: Mapping[str, Any]) -> str:
+    words = f"{engine['name']} in {engine['precision']}, {engine['reason']}"
+    parity = engine["parity"]
+    if not parity:
+        return words
+    return f"{words}; agrees with TensorFlow to a cosine of {parity['least_cosine']:.6f} on {parity['images']} images"
 
 
 def _class_table(splits: Mapping[str, Mapping[str, Any]]) -> Table:

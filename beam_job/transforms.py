@@ -17,14 +17,14 @@ from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_job import finalisation, naming, storage
-from beam_job.engines import load_engine
+from beam_job.engines import choose_engine, load_engine
 from beam_job.extraction import ExtractionConfig, Extractor, duplicate_ids, make_config
 from beam_job.finalisation import RunDescription
 from beam_job.labels import LabelVocabulary
 from beam_job.metrics import NAMESPACE, STAGES, StageTimes
 from beam_job.models import describe_model
 from beam_job.naming import ShardName
-from beam_job.options import DEFAULT_MODEL, DecodeOptions, ModelOptions, ShardOptions, WorkOptions
+from beam_job.options import DEFAULT_MODEL, DecodeOptions, EngineOptions, ModelOptions, ShardOptions, WorkOptions
 from beam_job.planning import DatasetPlan, SplitPolicy, Tally, make_plan
 from beam_job.records import Failure, FeatureRecord, ImageRef, ShardReceipt
 from beam_job.sources import Source
@@ -156,19 +156,23 @@ class ExtractFeatures(beam.PTransform):  # type: ignore[misc]
 
     Attributes:
       model: The model and what it does not say of itself; a handle alone will often do.
+      engine: What runs it; ``auto`` is TensorFlow as long as ``extract`` has not compared the engines on this machine.
       decode: How bytes become pixels.
       work: Batch size and threads.
       labels: The label vocabulary, for refs with labels.
     """
 
     model: ModelOptions | str = DEFAULT_MODEL
+    engine: EngineOptions = dataclasses.field(default_factory=EngineOptions)
     decode: DecodeOptions = dataclasses.field(default_factory=DecodeOptions)
     work: WorkOptions = dataclasses.field(default_factory=WorkOptions)
     labels: Sequence[str] = ()
 
     def expand(self, images: Any) -> Any:
         model = ModelOptions(model=self.model) if isinstance(self.model, str) else self.model
-        config = make_config(describe_model(model), self.decode, self.work)
+        spec = describe_model(model)
+        engine = choose_engine(spec, self.engine.engine, self.engine.precision, self.work.batch_size, list)
+        config = make_config(spec, engine, self.decode, self.work)
         return (
             images
             # ImageRef or (id, bytes)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from beam_job import storage
 from beam_job.decoding import decode_image
-from beam_job.engines import load_engine
+from beam_job.engines import EngineChoice, load_engine
 from beam_job.errors import InputError, JobFailedError, ModelError, ModelRejectedError
 from beam_job.extraction import ExtractionConfig, Extractor, make_config
 from beam_job.labels import LabelVocabulary
@@ -38,7 +38,7 @@ VOCABULARY = LabelVocabulary(("cat", "dog"))
 def config(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> ExtractionConfig:
     path = save_reusable(tmp_path_factory.mktemp("means") / "model")
     spec = describe_model(ModelOptions(model=str(path), input_range=ValueRange(0, 1)))
-    return make_config(spec, DecodeOptions(), WorkOptions(batch_size=4, worker_threads=2), output="")
+    return make_config(spec, EngineChoice(), DecodeOptions(), WorkOptions(batch_size=4, worker_threads=2), output="")
 
 
 @pytest.fixture

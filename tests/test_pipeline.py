@@ -18,6 +18,7 @@ from apache_beam.utils.shared import Shared
 
 import beam_job
 from beam_job import naming, runners
+from beam_job.engines import EngineChoice
 from beam_job.errors import InputError, JobFailedError, OutputError, UsageError
 from beam_job.extraction import make_config
 from beam_job.models import describe_model
@@ -145,7 +146,9 @@ def loads_and_metrics(few: Path, output: Path, beam_arguments: list[str]) -> Map
     """Beam's counters of a run with eight shards, in which the DoFns load the model themselves."""
     options = ExtractOptions.of(input=str(few), output=str(output), num_shards=8)
     beam_options = runners.beam_options(beam_arguments)
-    config = make_config(describe_model(options.model), options.decode, options.work, output=str(output))
+    config = make_config(
+        describe_model(options.model), EngineChoice(), options.decode, options.work, output=str(output)
+    )
     pipeline = build_pipeline(options, open_source(str(few)), config, None, Shared(), beam_options)
     result = pipeline.run()
     result.wait_until_finish()

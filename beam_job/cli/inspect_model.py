@@ -76,7 +76,7 @@ def _facts(report: ModelReport) -> list[tuple[str, str]]:
         facts.append(("parameters", f"{report.parameters:,}"))
     facts += [("stored", f"{name} {list(shape)}") for name, shape in report.features.items()]
     if report.milliseconds is not None:
-        facts.append(("speed", f"{report.milliseconds:.1f} ms an image, on one core of this machine"))
+        facts.append(("speed", f"{report.milliseconds:.1f} ms an image by TensorFlow, on one core of this machine"))
     return facts
 
 

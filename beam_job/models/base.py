@@ -11,7 +11,6 @@ Whatever needs TensorFlow happens in a process of its own, so that the process t
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import json
 import posixpath
@@ -20,7 +19,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from beam_job.cache import cached_directory
+from beam_job.cache import cached_directory, digest_of
 from beam_job.errors import FlagNeededError, ModelError
 from beam_job.isolation import run_isolated
 from beam_job.models.efficientnet_lite import VARIANTS
@@ -208,7 +207,7 @@ def freeze_artefact(artefact: Artefact, options: ModelOptions) -> FrozenModel:
         "names": list(feature_names(options.layer)),
     }
     identity = [_FREEZING_VERSION, artefact.digest, importlib.metadata.version("tensorflow"), arguments["size"]]
-    key = hashlib.sha256(json.dumps([*identity, arguments["layers"]]).encode()).hexdigest()[:32]
+    key = digest_of([*identity, arguments["layers"]])
 
     def make(folder: Path) -> None:
         run_isolated("beam_job.models.freezing:freeze_into", folder=str(folder), handle=options.model, **arguments)

@@ -7,7 +7,7 @@ import tarfile
 from pathlib import Path
 
 from beam_job import storage
-from beam_job.cache import cached_directory
+from beam_job.cache import cached_directory, digest_of
 from beam_job.errors import ModelError
 from beam_job.models.base import Artefact
 from beam_job.models.efficientnet_lite import VARIANTS
@@ -81,21 +81,21 @@ def local_file(handle: str) -> tuple[Path, str]:
 def _copy_directory(handle: str) -> Path:
     root = storage.absolute(handle)
     versions = sorted(f"{info.path}\0{info.version}" for info in storage.list_files(root))
-    key = hashlib.sha256("\n".join([root, *versions]).encode()).hexdigest()[:32]
-    return cached_directory("copied", key, lambda folder: storage.copy_to_local(root, str(folder)))
+    return cached_directory(
+        "copied", digest_of([root, *versions]), lambda folder: storage.copy_to_local(root, str(folder))
+    )
 
 
 def _copy_file(path: str) -> Path:
     info = next(storage.match(path), None)
     if info is None:
         raise FileNotFoundError(path)
-    key = hashlib.sha256(f"{path}\0{info.version}".encode()).hexdigest()[:32]
     name = path.rpartition("/")[2]
 
     def make(folder: Path) -> None:
         (folder / name).write_bytes(storage.read_bytes(path))
 
-    return cached_directory("copied", key, make) / name
+    return cached_directory("copied", digest_of([path, info.version]), make) / name
 
 
 def _unpack(archive: Path, handle: str, folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import urllib.error
@@ -10,7 +9,7 @@ import urllib.request
 from pathlib import Path
 
 from beam_job import storage
-from beam_job.cache import cached_directory
+from beam_job.cache import cached_directory, digest_of
 from beam_job.errors import ModelError
 from beam_job.isolation import run_isolated
 from beam_job.models.base import Artefact
@@ -33,12 +32,11 @@ class HubModel:
 
     def fetch(self, options: ModelOptions) -> Artefact:
         handle = options.model
-        key = hashlib.sha256(handle.encode()).hexdigest()[:32]
 
         def make(folder: Path) -> None:
             run_isolated(f"{__name__}:resolve_into", handle=handle, folder=str(folder))
 
-        path = cached_directory("hub", key, make) / "model"
+        path = cached_directory("hub", digest_of(handle), make) / "model"
         return Artefact(
             saved_model_form(path, handle), str(path), storage.directory_digest(str(path)), None, _CONVENTION
         )

@@ -37,6 +37,11 @@ class Source(Protocol):
         """Lists one part. An entry that cannot be used comes as a ref with its problem."""
 
 
+def all_refs(source: Source) -> Iterator[ImageRef]:
+    """Everything in a source, part by part, as it is asked for."""
+    return (ref for unit in source.units() for ref in source.refs(unit))
+
+
 class SourceType(Protocol):
     """How a source is made from ``--input``."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from beam_job.engines import Engine, load_engine
+from beam_job.engines import Engine, EngineChoice, load_engine
 from beam_job.models import ModelSpec, describe_model
 from beam_job.models.builtin import BuiltinModel
 from beam_job.options import ModelOptions
@@ -29,7 +29,7 @@ class EngineContract:
 
     @pytest.fixture(scope="class")
     def engine(self, spec: ModelSpec) -> Engine:
-        return load_engine(self.name, spec, BATCH, 2)
+        return load_engine(EngineChoice(self.name), spec, BATCH, 2)
 
     @pytest.fixture(scope="class")
     def pixels(self, samples: Path) -> np.ndarray:

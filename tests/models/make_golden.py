@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from beam_job.decoding import DecodePolicy, decode_image
-from beam_job.engines import load_engine
+from beam_job.engines import EngineChoice, load_engine
 from beam_job.models import describe_model
 from beam_job.options import ModelOptions
 from beam_job.records import Float32Array
@@ -20,7 +20,7 @@ def golden_features() -> dict[str, Float32Array]:
     """Features of the photographs as they stand in their wheels, by our decoding and engine."""
     spec = describe_model(ModelOptions())
     features = {}
-    engine = load_engine("tensorflow", spec, 1, 1)
+    engine = load_engine(EngineChoice(), spec, 1, 1)
     for name in NAMES:
         directory = package_directory(PHOTOGRAPHS[name].package)
         assert directory is not None

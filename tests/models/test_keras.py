@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from beam_job.engines import load_engine
+from beam_job.engines import EngineChoice, load_engine
 from beam_job.errors import FlagNeededError, ModelError
 from beam_job.models import describe_model, fetch_model, freeze_artefact
 from beam_job.models.keras_applications import APPLICATIONS
@@ -46,7 +46,7 @@ def features(options: ModelOptions, pixels: np.ndarray) -> dict[str, np.ndarray]
     """Features of pictures in [0, 255] of the right size, through our preprocessing, freezing and engine."""
     spec = describe_model(options)
     scaled = np.stack([spec.preprocessing.scale(picture.astype(np.float32)) for picture in pixels])
-    return dict(load_engine("tensorflow", spec, len(pixels), 1).run(scaled))
+    return dict(load_engine(EngineChoice(), spec, len(pixels), 1).run(scaled))
 
 
 def relative_difference(found: np.ndarray, expected: np.ndarray) -> float:

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from beam_job import storage
-from beam_job.engines import load_engine
+from beam_job.engines import EngineChoice, load_engine
 from beam_job.errors import ModelError
 from beam_job.models import describe_model, frozen_model
 from beam_job.options import ImageSize, LayerChoice, ModelOptions, ValueRange
@@ -17,7 +17,7 @@ RANGE = ValueRange(0, 1)
 
 
 def features(options: ModelOptions, pixels: np.ndarray) -> np.ndarray:
-    return load_engine("tensorflow", describe_model(options), 4, 1).run(pixels)["feature"]
+    return load_engine(EngineChoice(), describe_model(options), 4, 1).run(pixels)["feature"]
 
 
 @pytest.fixture
