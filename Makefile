@@ -2,13 +2,14 @@
 # make test   the whole test suite
 # make check  format, lint, types
 # make docs   the reference of options, from the code
+# make bench  the job against its peers, half an hour or so; installs them in a place of their own
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SAMPLES ?= build/samples
 FEATURES ?= build/features
 
-.PHONY: run test check docs format clean
+.PHONY: run test check docs bench format clean
 
 run: $(VENV)/.run
 	rm -rf $(SAMPLES)
@@ -25,6 +26,12 @@ check: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/make_options.py > docs/options.md
+
+bench:
+	$(PYTHON) -m venv build/bench-venv
+	build/bench-venv/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt -e .
+	build/bench-venv/bin/python -m compileall -q build/bench-venv/lib || true
+	build/bench-venv/bin/python -m benchmarks.bench
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

@@ -22,7 +22,7 @@ import numpy as np
 
 from beam_job import commit, storage
 from beam_job.decoding import DecodePolicy, decode_image
-from beam_job.engines import Engine, EngineChoice
+from beam_job.engines import BATCH_SIZES, Engine, EngineChoice
 from beam_job.errors import (
     AccessDeniedError,
     BadReferenceError,
@@ -76,7 +76,7 @@ class ExtractionConfig:
             "model": [self.model.digest, *map(str, self.model.options.layer)],
             "preprocessing": self.model.preprocessing.to_json(),
             "decode": self.decode.to_json(),
-            "engine": self.engine.identity(),
+            "engine": [*self.engine.identity(), self.batch_size],
             "labels": list(vocabulary.names),
         }
 
@@ -106,7 +106,7 @@ def make_config(
         engine=engine,
         decode=DecodePolicy(decode.decode, decode.max_image_pixels),
         output=output,
-        batch_size=work.batch_size,
+        batch_size=work.batch_size or BATCH_SIZES[engine.name],
         worker_threads=work.worker_threads or worker_threads or available_cores(),
         read_threads=work.read_threads,
     )

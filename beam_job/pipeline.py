@@ -31,6 +31,8 @@ _OWN_ERROR = re.compile(r"^(?:\w+: )?beam_job\.errors\.(\w+): (.*?)(?: \[while r
 _SYSTEM_ERROR = re.compile(
     r"^((?:OS|Permission|FileNotFound|Connection\w*|Timeout|Memory)Error: .*?)(?: \[while running .*)?$", re.MULTILINE
 )
+# What Beam adds to the words of an error.
+_WHERE = re.compile(r" \[while running .*?\]$", re.DOTALL)
 _INTERRUPT = re.compile(r"^(?:\w+: )?KeyboardInterrupt\b", re.MULTILINE)
 # Options that do not decide what is in the dataset, or name the place it is in.
 _NOT_RECORDED = frozenset({"output", "overwrite", "worker_threads", "read_threads"})
@@ -176,8 +178,6 @@ def describe_run(options: ExtractOptions, config: ExtractionConfig) -> RunDescri
 def _run(pipeline: beam.Pipeline) -> None:
     try:
         pipeline.run().wait_until_finish()
-    except BeamJobError:
-        raise
     except Exception as error:  # runners wrap what a worker raised in errors of their own
         if _INTERRUPT.search(str(error)):
             raise KeyboardInterrupt from None
@@ -192,7 +192,7 @@ def own_error(error: BaseException) -> BeamJobError | None:
     while error.__cause__ is not None and not isinstance(error, BeamJobError):
         error = error.__cause__
     if isinstance(error, BeamJobError):
-        return error
+        return type(error)(_WHERE.sub("", str(error)))
     text = str(error)
     if own := _OWN_ERROR.findall(text):
         name, message = own[-1]

@@ -36,6 +36,10 @@ class Registry(Generic[T]):
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
 
+    def add(self, name: str, entry: Entry) -> None:
+        """Makes a member known, or puts another in its place."""
+        self._entries[name] = entry
+
     def get(self, name: str) -> T:
         """The member called ``name``.
 

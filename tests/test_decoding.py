@@ -16,6 +16,7 @@ from beam_job.errors import (
     UnknownFormatError,
 )
 from beam_job.options import ImageSize
+from beam_job.resizing import RESIZES
 from tests.pictures import encode, jpeg, photograph, png_header
 
 POLICY = DecodePolicy()
@@ -191,3 +192,35 @@ def test_extraneous_bytes_before_a_marker_are_passed_over_as_tensorflow_does() -
     data = jpeg(photograph())
     odd = data[:-2] + b"\0\0\0" + data[-2:]  # before the marker that ends the picture
     np.testing.assert_array_equal(decode_image(odd, SIZE, POLICY), tensorflow_pixels(odd))
+
+
+FAST = DecodePolicy("fast")
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+@pytest.mark.parametrize(("height", "width"), [(449, 900), (448, 448), (900, 2000), (3000, 450)])
+def test_fast_decodes_at_a_fraction_but_never_below_the_size(
+    height: int, width: int, orientation: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = jpeg(photograph(height, width), exif=exif)
+    seen: list[tuple[int, ...]] = []
+    whole = RESIZES["bilinear"]
+    monkeypatch.setitem(RESIZES, "bilinear", lambda pixels, *size: (seen.append(pixels.shape), whole(pixels, *size))[1])
+    wanted = ImageSize(224, 200)
+    fast, exact = decode_image(data, wanted, FAST), decode_image(data, wanted, POLICY)
+    (decoded_height, decoded_width, _), (full_height, _, _) = seen
+    assert 224 <= decoded_height < full_height
+    assert decoded_width >= 200
+    assert np.abs(fast - exact).mean() < 20
+
+
+def test_fast_leaves_small_pictures_and_other_formats_as_they_are() -> None:
+    for data in (jpeg(photograph(400, 440)), encode(photograph(900, 900), "PNG")):
+        np.testing.assert_array_equal(decode_image(data, SIZE, FAST), decode_image(data, SIZE, POLICY))
+
+
+def test_fast_checks_the_size_of_the_whole_picture() -> None:
+    with pytest.raises(ImageTooLargeError):
+        decode_image(jpeg(photograph(900, 900)), SIZE, DecodePolicy("fast", 899 * 900))

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -349,3 +351,21 @@ def test_a_target_below_a_file_cannot_be_written(few: Path, tmp_path: Path, smal
     (tmp_path / "file").write_text("x")
     with pytest.raises(OutputError, match=r"cannot be written|to be a directory"):
         beam_job.extract(str(few), str(tmp_path / "file/out"), **small_model)
+
+
+def test_a_run_on_openvino_never_imports_tensorflow(few: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys, beam_job\n"
+        f"result = beam_job.extract({str(few)!r}, {str(tmp_path / 'out')!r}, engine='openvino')\n"
+        "assert result.engine['name'] == 'openvino', result.engine\n"
+        "heavy = {'tensorflow', 'keras', 'tensorflow_hub', 'jax', 'torch'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=300)
+
+
+def test_engine_and_precision_are_recorded(few: Path, tmp_path: Path) -> None:
+    result = beam_job.extract(str(few), str(tmp_path / "out"), engine="tensorflow")
+    run = json.loads((tmp_path / "out" / naming.RUN).read_text())
+    assert run["engine"] == {"name": "tensorflow", "precision": "fp32", "reason": "asked for", "parity": None}
+    assert result.engine == run["engine"]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from beam_job.cache import cached_directory, digest_of
-from beam_job.engines.base import ENGINES, FP32, REFERENCE_ENGINE, EngineChoice
+from beam_job.engines.base import BATCH_SIZES, ENGINES, FP32, REFERENCE_ENGINE, EngineChoice
 from beam_job.errors import ModelError
 from beam_job.isolation import run_isolated
 from beam_job.models import FrozenModel, ModelSpec, frozen_model
@@ -35,7 +35,7 @@ Verdict = Mapping[str, Mapping[str, Any]]
 
 
 def choose_engine(
-    spec: ModelSpec, wanted: str, precision: str, batch_size: int, pictures: Callable[[], Sequence[Float32Array]]
+    spec: ModelSpec, wanted: str, precision: str, batch_size: int | None, pictures: Callable[[], Sequence[Float32Array]]
 ) -> EngineChoice:
     """The engine for a run.
 
@@ -43,7 +43,7 @@ def choose_engine(
       spec: The model.
       wanted: An engine's name, or ``auto``.
       precision: ``fp32`` or ``bf16``.
-      batch_size: How many images it will be given at once.
+      batch_size: How many images it will be given at once, or None for each engine's own.
       pictures: Gives some pictures of the input in the model's convention, float32 [H, W, 3] each; asked only when this
         machine has not compared the engines for this model yet.
 
@@ -104,7 +104,7 @@ def _verdict(
     spec: ModelSpec,
     candidates: Sequence[str],
     precision: str,
-    batch_size: int,
+    batch_size: int | None,
     pictures: Callable[[], Sequence[Float32Array]],
 ) -> Verdict:
     versions = [importlib.metadata.version(name) for name in ENGINES if _installed(name)]
@@ -118,7 +118,7 @@ def _verdict(
             _processor(),
             list(candidates),
             precision,
-            batch_size,
+            [batch_size or BATCH_SIZES[name] for name in candidates],
         ]
     )
     model = frozen_model(spec)
@@ -137,9 +137,8 @@ def _verdict(
                 outputs=dict(model.outputs),
                 size=[model.size.height, model.size.width],
                 pictures=file.name,
-                names=list(candidates),
+                batch_sizes={name: batch_size or BATCH_SIZES[name] for name in candidates},
                 precision=precision,
-                batch_size=batch_size,
             )
         (folder / _VERDICT_FILE).write_text(json.dumps(verdict))
 
@@ -161,9 +160,8 @@ def compare_engines(
     outputs: Mapping[str, str],
     size: Sequence[int],
     pictures: str,
-    names: Sequence[str],
+    batch_sizes: Mapping[str, int],
     precision: str,
-    batch_size: int,
 ) -> dict[str, dict[str, Any]]:
     """Compares engines with TensorFlow in fp32; runs in a process of its own.
 
@@ -173,9 +171,8 @@ def compare_engines(
       outputs: Feature name to the name of its tensor.
       size: Height and width of the input.
       pictures: Path of a .npy file, float32 [n, H, W, 3] in the model's convention.
-      names: The engines to compare.
+      batch_sizes: The engines to compare, and how many images each is given at once.
       precision: What they compute in.
-      batch_size: How many images they are given at once.
 
     Returns:
       By engine: ``error``, or ``images``, ``least_cosine``, ``mean_relative_distance`` and ``milliseconds`` for an
@@ -183,10 +180,10 @@ def compare_engines(
     """
     model = FrozenModel(Path(graph), source, outputs, {}, ImageSize(*size), False, 0)
     images: Float32Array = np.load(pictures)
-    reference_engine = ENGINES.get(REFERENCE_ENGINE)(model, batch_size, 1, FP32)
+    reference_engine = ENGINES.get(REFERENCE_ENGINE)(model, BATCH_SIZES[REFERENCE_ENGINE], 1, FP32)
     reference = [reference_engine.run(image[np.newaxis]) for image in images]
     found: dict[str, dict[str, Any]] = {}
-    for name in names:
+    for name, batch_size in batch_sizes.items():
         try:
             engine = ENGINES.get(name)(model, batch_size, 1, precision)
             answers = [engine.run(image[np.newaxis]) for image in images]

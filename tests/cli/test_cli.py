@@ -31,6 +31,7 @@ def assert_one_sentence(error: str) -> None:
     assert error.startswith("beam-job: ")
     assert error.endswith("\n")
     assert error.count("\n") == 1
+    assert "while running" not in error
     assert "Traceback" not in error
 
 

@@ -1,16 +1,52 @@
-import pytest
+from typing import Any
 
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from beam_job.engines import EngineChoice, load_engine
 from beam_job.engines.base import ENGINES
 from beam_job.errors import UsageError
-from tests.engines.contract import EngineContract
+from beam_job.models import ModelSpec
+from tests.engines.contract import BATCH, EngineContract
 
 
 class TestTensorFlow(EngineContract):
     name = "tensorflow"
 
+    def test_a_batch_that_does_not_fit_is_halved(self, spec: ModelSpec, pixels: np.ndarray) -> None:
+        engine: Any = load_engine(EngineChoice(self.name), spec, BATCH, 1)
+        expected = engine.run(pixels[:BATCH])["feature"]
+        whole, sizes = engine._function, []
+
+        def small_memory(batch: Any) -> Any:
+            sizes.append(len(batch))
+            if len(batch) > 1:
+                raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
+            return whole(batch)
+
+        engine._function = small_memory
+        np.testing.assert_allclose(engine.run(pixels[:BATCH])["feature"], expected, atol=1e-4)
+        assert sizes == [4, 2, 1, 1, 2, 1, 1]
+
+
+class TestOpenVino(EngineContract):
+    name = "openvino"
+
 
 def test_every_engine_keeps_the_contract() -> None:
     assert {member.name for member in EngineContract.__subclasses__()} == set(ENGINES)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_bf16_stays_near(name: str) -> None:
+    from tests.models.make_golden import FILE, golden_features
+
+    golden = np.load(FILE)
+    found = golden_features(EngineChoice(name, "bf16"))
+    for picture, expected in golden.items():
+        distance = np.linalg.norm(found[picture] - expected) / np.linalg.norm(expected)
+        assert distance < 0.1, picture
 
 
 def test_an_unknown_engine_is_one_sentence() -> None:

@@ -16,11 +16,11 @@ NAMES = ("cat", "coffee", "rocket", "flower")
 FILE = Path(__file__).parent / "golden.npz"
 
 
-def golden_features() -> dict[str, Float32Array]:
-    """Features of the photographs as they stand in their wheels, by our decoding and engine."""
+def golden_features(choice: EngineChoice = EngineChoice()) -> dict[str, Float32Array]:  # noqa: B008 - frozen
+    """Features of the photographs as they stand in their wheels, by our decoding and an engine."""
     spec = describe_model(ModelOptions())
     features = {}
-    engine = load_engine(EngineChoice(), spec, 1, 1)
+    engine = load_engine(choice, spec, 1, 1)
     for name in NAMES:
         directory = package_directory(PHOTOGRAPHS[name].package)
         assert directory is not None

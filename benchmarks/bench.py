@@ -1,0 +1,210 @@
+"""The job against its peers: python -m benchmarks.bench, or `make bench`.
+
+Every contender extracts the same images with the same SavedModel to TFRecords, as a process of its own, at two counts
+of images; rounds are interleaved, so that a machine that slows down slows all of them. The marginal rate is what more
+images cost, with the start taken out; the whole process is what a user waits for. Memory is the sum of all processes of
+a contender (proportional set size), at its peak.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from beam_job.extraction import available_cores
+from beam_job.finalisation import library_versions
+from beam_job.models import fetch_model
+from beam_job.options import ModelOptions
+from benchmarks.photographs import make_photographs, write_list
+
+OURS = "beam_job"
+PEERS = ("loop", "tf_data", "run_inference", "ray_data", "daft_frame")
+COUNTS = {"small": (240, 1200), "large": (36, 144)}
+_SAMPLE_SECONDS = 0.1
+_LONGEST_RUN = 900
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """What is compared: the photographs, the precision, the decode policy, and who takes part."""
+
+    name: str
+    photographs: str
+    precision: str
+    decode: str
+    contenders: tuple[str, ...]
+
+
+CASES = (
+    Case("small-fp32", "small", "fp32", "exact", (OURS, *PEERS)),
+    Case("small-bf16", "small", "bf16", "exact", (OURS, *PEERS[1:])),
+    Case("large-exact", "large", "fp32", "exact", (OURS, *PEERS)),
+    Case("large-fast", "large", "fp32", "fast", (OURS, *PEERS[1:])),
+)
+
+
+def command(contender: str, case: Case, images: Path, output: Path, model: str) -> list[str]:
+    """The command line of a contender."""
+    if contender == OURS:
+        options = ["--model", model, "--input_range=0,1", f"--precision={case.precision}", f"--decode={case.decode}"]
+        source = ["--input", str(images.with_suffix(".csv")), "--output", str(output)]
+        return [sys.executable, "-m", "beam_job", "extract", *source, *options]
+    options = [f"--precision={case.precision}", f"--decode={case.decode}"]
+    source = ["--images", str(images), "--output", str(output), "--model", model]
+    return [sys.executable, "-m", f"benchmarks.peers.{contender}", *source, *options]
+
+
+def run(arguments: list[str]) -> dict[str, float]:
+    """Seconds and peak megabytes of a process with all its children."""
+    start, peak = time.perf_counter(), 0
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        tree = psutil.Process(process.pid)
+        while process.poll() is None:
+            peak = max(peak, _memory(tree))
+            if time.perf_counter() - start > _LONGEST_RUN:
+                process.kill()
+            time.sleep(_SAMPLE_SECONDS)
+        seconds = time.perf_counter() - start
+        words = process.stderr.read() if process.stderr else ""
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} ended with {process.returncode}:\n{words[-3000:]}")
+    return {"seconds": seconds, "megabytes": peak / 1e6}
+
+
+def _memory(tree: psutil.Process) -> int:
+    total = 0
+    try:
+        for process in (tree, *tree.children(recursive=True)):
+            try:
+                total += process.memory_full_info().pss
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
+                continue
+    except psutil.NoSuchProcess:
+        pass
+    return total
+
+
+def agreement(output: Path, reference: dict[str, np.ndarray]) -> float:
+    """The smallest cosine between a stored feature and a direct call of the model."""
+    import tensorflow as tf
+
+    least = 1.0
+    for record in tf.data.TFRecordDataset([str(path) for path in sorted(output.glob("*.tfrecord"))]):
+        fields = tf.train.Example.FromString(record.numpy()).features.feature
+        found = np.array(fields["feature"].float_list.value)
+        expected = reference[fields["id"].bytes_list.value[0].decode().rpartition(":")[2]]
+        least = min(least, float(found @ expected / np.linalg.norm(found) / np.linalg.norm(expected)))
+    return least
+
+
+def direct_features(model: str, images: list[tuple[Path, int]]) -> dict[str, np.ndarray]:
+    """Path to the feature that a direct call gives on the tutorial's pixels."""
+    import tensorflow as tf
+
+    loaded: Any = tf.saved_model.load(model)
+    features = {}
+    for path, _ in images:
+        pixels = tf.image.resize(tf.io.decode_jpeg(path.read_bytes(), channels=3), (224, 224)) / 255.0
+        features[str(path)] = loaded(pixels[tf.newaxis], training=False).numpy()[0].astype(np.float64)
+    return features
+
+
+def measure(case: Case, model: str, work: Path, rounds: int) -> dict[str, Any]:
+    """All contenders of a case, round by round."""
+    images = make_photographs(work, case.photographs)
+    low, high = COUNTS[case.photographs]
+    for count in (low, high):
+        write_list(work / f"{case.photographs}-{count}.txt", images, count)
+    reference = direct_features(model, images)
+    runs: dict[str, dict[int, list[dict[str, float]]]] = {name: {low: [], high: []} for name in case.contenders}
+    cosines = {}
+    for name in case.contenders:  # not counted: files into memory, models into caches, code into bytecode
+        shutil.rmtree(work / "output", ignore_errors=True)
+        run(command(name, case, work / f"{case.photographs}-{low}.txt", work / "output", model))
+    for number in range(rounds):
+        for name in case.contenders:
+            for count in (low, high):
+                output = work / "output"
+                shutil.rmtree(output, ignore_errors=True)
+                found = run(command(name, case, work / f"{case.photographs}-{count}.txt", output, model))
+                runs[name][count].append(found)
+                print(f"{case.name} round {number + 1} {name} {count}: {found['seconds']:.1f} s", flush=True)
+            cosines[name] = agreement(output, reference)
+    ceilings = [ceiling(case, work / f"{case.photographs}-{high}.txt") for _ in range(rounds)]
+    return {
+        "counts": [low, high],
+        "ceiling": statistics.median(ceilings),
+        "contenders": {name: summary(found, low, high, cosines[name]) for name, found in runs.items()},
+    }
+
+
+def ceiling(case: Case, images: Path) -> float:
+    """Images per second of decoding and engine alone."""
+    options = [f"--precision={case.precision}", f"--decode={case.decode}"]
+    arguments = [sys.executable, "-m", "benchmarks.ceiling", "--images", str(images), *options]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    rate: float = json.loads(done.stdout)["images_per_second"]
+    return rate
+
+
+def summary(runs: dict[int, list[dict[str, float]]], low: int, high: int, cosine: float) -> dict[str, Any]:
+    """What a contender's runs come to: medians, and the span of the rates."""
+    pairs = zip(runs[low], runs[high], strict=True)
+    rates = [(high - low) / max(large["seconds"] - small["seconds"], 1e-3) for small, large in pairs]
+    middle = {count: statistics.median(run["seconds"] for run in found) for count, found in runs.items()}
+    return {
+        "marginal_rate": (high - low) / (middle[high] - middle[low]),
+        "marginal_rate_per_core": (high - low) / (middle[high] - middle[low]) / available_cores(),
+        "marginal_rate_span": [min(rates), max(rates)],
+        "whole_seconds": middle[high],
+        "whole_rate": high / middle[high],
+        "peak_megabytes": statistics.median(run["megabytes"] for run in runs[high]),
+        "least_cosine": cosine,
+    }
+
+
+def main() -> None:
+    """Measures, writes the results as JSON, and prints a table."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--work", default="build/bench", help="where photographs and outputs go")
+    parser.add_argument("--results", default="docs/benchmarks.json")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--cases", nargs="*", default=[case.name for case in CASES])
+    given = parser.parse_args()
+    work = Path(given.work).resolve()
+    model = fetch_model(ModelOptions()).path
+    results: dict[str, Any] = {"cores": available_cores(), "rounds": given.rounds, "versions": versions(), "cases": {}}
+    for case in CASES:
+        if case.name in given.cases:
+            results["cases"][case.name] = measure(case, model, work, given.rounds)
+            Path(given.results).write_text(json.dumps(results, indent=1) + "\n")
+    for name, found in results["cases"].items():
+        print(f"\n{name} (ceiling {found['ceiling']:.0f} images/s)")
+        for contender, row in found["contenders"].items():
+            print(
+                f"  {contender:14} {row['marginal_rate']:7.1f} images/s   whole {row['whole_seconds']:6.1f} s   "
+                f"{row['peak_megabytes']:6.0f} MB   cosine {row['least_cosine']:.6f}"
+            )
+
+
+def versions() -> dict[str, str]:
+    """Versions of everyone who takes part."""
+    import importlib.metadata
+
+    peers = ("apache-beam", "ray", "daft", "tensorflow", "openvino")
+    return {**library_versions(), **{name: importlib.metadata.version(name) for name in peers}}
+
+
+if __name__ == "__main__":
+    main()

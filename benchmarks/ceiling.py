@@ -1,0 +1,53 @@
+"""The ceiling: decoding and the engine alone, every core busy, nothing read, written or committed.
+
+python -m benchmarks.ceiling --images LIST [--precision bf16] [--decode fast] prints images/s as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from beam_job.decoding import DecodePolicy, decode_image
+from beam_job.engines import BATCH_SIZES, EngineChoice, load_engine
+from beam_job.extraction import available_cores
+from beam_job.models import describe_model
+from beam_job.options import ModelOptions
+from benchmarks.peers.common import read_list
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--images", required=True)
+    parser.add_argument("--engine", default="openvino")
+    parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--decode", default="exact")
+    given = parser.parse_args()
+    spec, cores = describe_model(ModelOptions()), available_cores()
+    size = BATCH_SIZES[given.engine]
+    engine = load_engine(EngineChoice(given.engine, given.precision), spec, size, cores)
+    policy = DecodePolicy(given.decode)
+    contents = [Path(path).read_bytes() for path, _ in read_list(given.images)]
+    batches = [contents[start : start + size] for start in range(0, len(contents), size)]
+
+    def work(batch: list[bytes]) -> None:
+        engine.run(
+            np.stack([spec.preprocessing.scale(decode_image(d, spec.preprocessing.size, policy)) for d in batch])
+        )
+
+    with ThreadPoolExecutor(cores) as pool:
+        list(pool.map(work, batches[: 4 * cores]))
+        start = time.perf_counter()
+        list(pool.map(work, batches))
+        seconds = time.perf_counter() - start
+    print(json.dumps({"images_per_second": len(contents) / seconds}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""Cost as it grows: the job with an engine that does nothing, over more and more refs to a few tiny images.
+
+python -m benchmarks.growth [--counts 1000 10000 100000] prints, for each count, milliseconds for an image, the whole
+time without importing and loading, and the peak memory; each count is a process of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from apache_beam.utils.shared import Shared
+from PIL import Image
+
+from beam_job import runners
+from beam_job.engines import EngineChoice
+from beam_job.engines.base import BATCH_SIZES, ENGINES
+from beam_job.extraction import make_config
+from beam_job.models import FrozenModel, describe_model
+from beam_job.options import ExtractOptions
+from beam_job.pipeline import build_pipeline
+from beam_job.records import Float32Array
+from beam_job.registry import Entry
+from beam_job.sources import open_source
+
+_DIMENSION = 1280
+
+
+class NullEngine:
+    """Answers with zeros."""
+
+    def __init__(self, model: FrozenModel, batch_size: int, streams: int, precision: str) -> None:
+        self._answer = np.zeros((batch_size, _DIMENSION), np.float32)
+
+    def run(self, pixels: Float32Array) -> Mapping[str, Float32Array]:
+        return {"feature": self._answer[: len(pixels)]}
+
+
+def run_once(count: int, work: Path) -> dict[str, float]:
+    """Extracts ``count`` images in this process."""
+    start = time.perf_counter()
+    ENGINES.add("null", Entry("benchmarks.growth:NullEngine"))
+    BATCH_SIZES["null"] = 8
+    work.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(work / "tiny.jpg")
+    rows = "".join(f"{work / 'tiny.jpg'},{number},{number % 10}\n" for number in range(count))
+    (work / "images.csv").write_text(f"uri,id,label\n{rows}")
+    output = work / "output"
+    shutil.rmtree(output, ignore_errors=True)
+    options = ExtractOptions.of(input=str(work / "images.csv"), output=str(output))
+    config = make_config(
+        describe_model(options.model), EngineChoice("null"), options.decode, options.work, output=str(output)
+    )
+    beam_options = runners.beam_options([])
+    begun = time.perf_counter()
+    pipeline = build_pipeline(options, open_source(options.source.input), config, None, Shared(), beam_options)
+    pipeline.run().wait_until_finish()
+    return {
+        "start": begun - start,
+        "seconds": time.perf_counter() - begun,
+        "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
+    }
+
+
+def main() -> None:
+    """Measures each count in a process of its own."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--counts", type=int, nargs="*", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--work", default="build/growth")
+    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.one:
+        print(json.dumps(run_once(given.one, Path(given.work).resolve())))
+        return
+    for count in given.counts:
+        command = [sys.executable, "-m", "benchmarks.growth", "--one", str(count), "--work", given.work]
+        found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        each = found["seconds"] * 1000 / count
+        print(
+            f"{count:9,} images  {each:6.3f} ms each  {found['seconds']:7.1f} s  {found['megabytes']:6.0f} MB",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()

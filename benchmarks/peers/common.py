@@ -1,0 +1,74 @@
+"""What the peers share: the command line, the model as an expert would run it, and the writing of examples."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+SIDE = 224
+BATCH = 16
+CORES = len(os.sched_getaffinity(0))
+
+
+def arguments() -> argparse.Namespace:
+    """The peer's command line."""
+    parser = argparse.ArgumentParser()
+    for name in ("images", "output", "model"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--decode", choices=("exact", "fast"), default="exact")
+    given = parser.parse_args()
+    Path(given.output).mkdir(parents=True, exist_ok=True)
+    return given
+
+
+def read_list(path: str) -> list[tuple[str, int]]:
+    """Paths and labels."""
+    rows = (line.rsplit("\t", 1) for line in Path(path).read_text().splitlines())
+    return [(name, int(label)) for name, label in rows]
+
+
+def load_model(path: str, precision: str, threads: int) -> Callable[[Any], Any]:
+    """The SavedModel with its variables frozen to constants, in one graph, with its threads set."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    if precision == "bf16":
+        tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
+    model = tf.saved_model.load(path)
+    spec = tf.TensorSpec([None, SIDE, SIDE, 3], tf.float32)
+    concrete = tf.function(lambda images: model(images, training=False)).get_concrete_function(spec)
+    frozen = convert_variables_to_constants_v2(concrete)
+    return lambda images: frozen(images)[0]
+
+
+def decode(data: Any, policy: str = "exact") -> Any:
+    """A picture for the model, by TensorFlow: a tensor in, a tensor out."""
+    import tensorflow as tf
+
+    ratio = 1
+    if policy == "fast":  # a graph needs the ratio when it is built; 4 suits the large photographs of this benchmark
+        ratio = 4
+    pixels = tf.io.decode_jpeg(data, channels=3, ratio=ratio)
+    return tf.image.resize(pixels, (SIDE, SIDE)) / 255.0
+
+
+def write_examples(path: Path, rows: Iterable[tuple[Any, int, str]]) -> None:
+    """Feature, label and id of each row as a TFRecord of examples."""
+    import tensorflow as tf
+
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for feature, label, name in rows:
+            fields = {
+                "feature": tf.train.Feature(float_list=tf.train.FloatList(value=feature.tolist())),
+                "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+                "id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[name.encode()])),
+            }
+            example = tf.train.Example(features=tf.train.Features(feature=fields))
+            writer.write(example.SerializeToString())

@@ -1,0 +1,33 @@
+"""tf.data with parallel decoding and prefetch, in front of the frozen model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.peers.common import BATCH, CORES, arguments, decode, load_model, read_list, write_examples
+
+
+def main() -> None:
+    """Runs the peer."""
+    given = arguments()
+    rows = read_list(given.images)
+    model = load_model(given.model, given.precision, CORES)
+    import tensorflow as tf
+
+    paths = tf.data.Dataset.from_tensor_slices([path for path, _ in rows])
+    pictures = paths.map(
+        lambda path: decode(tf.io.read_file(path), given.decode), num_parallel_calls=CORES, deterministic=True
+    )
+
+    def features() -> object:
+        done = iter(rows)
+        for batch in pictures.batch(BATCH).prefetch(2):
+            for feature in model(batch).numpy():
+                path, label = next(done)
+                yield feature, label, path
+
+    write_examples(Path(given.output, "features.tfrecord"), features())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from beam_job.engines import EngineChoice, choose_engine
+from beam_job.engines.selection import _choice, _cosine, _distance
+from beam_job.errors import ModelError
+from beam_job.models import ModelSpec, describe_model
+from beam_job.options import ModelOptions, ValueRange
+from beam_job.records import Float32Array
+from tests.models.small import save_reusable
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> ModelSpec:
+    path = save_reusable(tmp_path_factory.mktemp("means") / "model")
+    return describe_model(ModelOptions(model=str(path), input_range=ValueRange(0, 1)))
+
+
+def pictures() -> list[Float32Array]:
+    return list(np.random.default_rng(0).random((3, 32, 32, 3), np.float32))
+
+
+def never() -> Sequence[Float32Array]:
+    raise AssertionError("the engines were compared again")
+
+
+def test_engines_are_compared_once_and_the_verdict_is_kept(spec: ModelSpec) -> None:
+    first = choose_engine(spec, "auto", "fp32", None, pictures)
+    assert set(first.milliseconds) == {"tensorflow", "openvino"}
+    assert first.reason.startswith("the fastest of tensorflow, openvino")
+    assert choose_engine(spec, "auto", "fp32", None, never) == first
+
+
+def test_an_engine_that_is_asked_for_is_compared_too(spec: ModelSpec) -> None:
+    choice = choose_engine(spec, "openvino", "fp32", None, pictures)
+    assert (choice.name, choice.reason) == ("openvino", "asked for")
+    assert choice.parity is not None
+    assert choice.parity["least_cosine"] >= 0.9999
+    assert choice.parity["images"] == 3
+
+
+def test_tensorflow_in_fp32_needs_no_comparison(spec: ModelSpec) -> None:
+    assert choose_engine(spec, "tensorflow", "fp32", None, never) == EngineChoice("tensorflow", "fp32", "asked for")
+
+
+def test_without_a_picture_it_is_tensorflow(tmp_path: Path) -> None:
+    path = save_reusable(tmp_path / "model", size=16)
+    spec = describe_model(ModelOptions(model=str(path), input_range=ValueRange(0, 1)))
+    assert choose_engine(spec, "auto", "fp32", None, list).name == "tensorflow"
+
+
+def row(cosine: float, milliseconds: float) -> dict[str, Any]:
+    return {"images": 8, "least_cosine": cosine, "mean_relative_distance": 0.01, "milliseconds": milliseconds}
+
+
+def test_the_fastest_that_agrees() -> None:
+    choice = _choice({"tensorflow": row(1.0, 5.0), "openvino": row(0.99995, 3.0)}, "auto", "fp32")
+    assert (choice.name, choice.reason) == ("openvino", "the fastest of tensorflow, openvino")
+
+
+def test_one_that_disagrees_is_left_out_however_fast() -> None:
+    choice = _choice({"tensorflow": row(1.0, 5.0), "openvino": row(0.9998, 1.0)}, "auto", "fp32")
+    assert choice.name == "tensorflow"
+    assert choice.parity is None
+    assert "openvino left out, a cosine of 0.999800, below 0.9999" in choice.reason
+
+
+def test_one_that_stumbles_is_left_out() -> None:
+    choice = _choice({"tensorflow": row(1.0, 5.0), "openvino": {"error": "no such operation"}}, "auto", "fp32")
+    assert choice.name == "tensorflow"
+    assert "openvino left out, no such operation" in choice.reason
+
+
+def test_bf16_may_differ_and_its_drift_is_recorded() -> None:
+    choice = _choice({"tensorflow": row(0.999, 5.0), "openvino": row(0.998, 1.0)}, "auto", "bf16")
+    assert (choice.name, choice.precision) == ("openvino", "bf16")
+    assert choice.parity == {"images": 8, "least_cosine": 0.998, "mean_relative_distance": 0.01}
+
+
+def test_none_that_agrees_is_an_error() -> None:
+    with pytest.raises(ModelError, match=r"found openvino: a cosine of 0.500000, below 0.9999. Use --engine=tens"):
+        _choice({"openvino": row(0.5, 1.0)}, "openvino", "fp32")
+
+
+def test_measures() -> None:
+    one, two = np.array([3.0, 4.0], np.float32), np.array([4.0, 3.0], np.float32)
+    assert _cosine(one, one) == pytest.approx(1)
+    assert _cosine(one, two) == pytest.approx(24 / 25)
+    assert _distance(one, two) == pytest.approx(2**0.5 / 5)
+    zero = np.zeros(2, np.float32)
+    assert (_cosine(zero, zero), _cosine(zero, one)) == (1.0, 0.0)
