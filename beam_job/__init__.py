@@ -9,13 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from beam_job.api import extract, inspect_model
+    from beam_job.api import extract, inspect_model, verify
     from beam_job.errors import BeamJobError
     from beam_job.inspection import ModelReport
     from beam_job.pipeline import RunResult
     from beam_job.reading import load_features
     from beam_job.records import Failure, FeatureRecord, ImageRef
     from beam_job.transforms import ExtractFeatures
+    from beam_job.verification import Verification
 
 __version__ = "0.1.0"
 
@@ -27,9 +28,11 @@ _PUBLIC = {
     "ImageRef": "beam_job.records",
     "ModelReport": "beam_job.inspection",
     "RunResult": "beam_job.pipeline",
+    "Verification": "beam_job.verification",
     "extract": "beam_job.api",
     "inspect_model": "beam_job.api",
     "load_features": "beam_job.reading",
+    "verify": "beam_job.api",
 }
 
 __all__ = [
@@ -40,10 +43,12 @@ __all__ = [
     "ImageRef",
     "ModelReport",
     "RunResult",
+    "Verification",
     "__version__",
     "extract",
     "inspect_model",
     "load_features",
+    "verify",
 ]
 
 

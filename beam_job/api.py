@@ -10,6 +10,7 @@ from beam_job.options import ExtractOptions, model_options
 if TYPE_CHECKING:
     from beam_job.inspection import ModelReport
     from beam_job.pipeline import RunResult
+    from beam_job.verification import Verification
 
 
 def extract(
@@ -51,3 +52,20 @@ def inspect_model(model: str, **options: Any) -> ModelReport:
     from beam_job.inspection import inspect_model as inspect
 
     return inspect(model_options(model=model, **options))
+
+
+def verify(path: str) -> Verification:
+    """Checks that a dataset is whole; the same as ``beam-job verify``.
+
+    Args:
+      path: The directory that ``extract`` wrote.
+
+    Returns:
+      What is wrong, a line each; nothing when the dataset is whole.
+
+    Raises:
+      BeamJobError: there is no dataset at the path.
+    """
+    from beam_job import verification
+
+    return verification.verify(path)

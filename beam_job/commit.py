@@ -25,7 +25,7 @@ def canonical_json(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
-def fingerprint(identity: Mapping[str, Any], shard: ShardName, refs: Iterable[ImageRef]) -> str:
+def fingerprint(identity: Any, shard: ShardName, refs: Iterable[ImageRef]) -> str:
     """Hash over everything that decides a shard's bytes.
 
     Args:
@@ -40,6 +40,17 @@ def fingerprint(identity: Mapping[str, Any], shard: ShardName, refs: Iterable[Im
     for ref in refs:
         digest.update(canonical_json([ref.id, ref.uri, ref.label, ref.version, ref.problem]))
     return digest.hexdigest()
+
+
+def image_fingerprint(identity: str, ref: ImageRef) -> str:
+    """Hash over everything that decides an image's features, but for its label: 16 hexadecimal digits.
+
+    Args:
+      identity: Digest of what all images have in common.
+      ref: The image.
+    """
+    content = canonical_json([identity, ref.uri, ref.version, ref.problem])
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
 def find_receipt(output: str, shard: ShardName, wanted: str) -> ShardReceipt | None:
@@ -88,7 +99,9 @@ class ShardFile:
         self._size += len(data)
         self._labels[outcome.label] += 1
 
-    def receipt(self, shard: ShardName, wanted: str, timings: Mapping[str, float]) -> ShardReceipt:
+    def receipt(
+        self, shard: ShardName, wanted: str, versions: Mapping[str, str], timings: Mapping[str, float]
+    ) -> ShardReceipt:
         """The receipt for what was added."""
         return ShardReceipt(
             shard=shard.file_name,
@@ -96,6 +109,7 @@ class ShardFile:
             records=self._labels.total(),
             failures=tuple(self._failures),
             label_counts=dict(self._labels),
+            versions=versions,
             digest=self._digest.hexdigest(),
             size=self._size,
             timings=dict(timings),

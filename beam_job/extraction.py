@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
+import hashlib
 import itertools
 import os
 import time
@@ -20,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from beam_job import commit, storage
+from beam_job import commit, naming, storage
 from beam_job.decoding import DecodePolicy, decode_image
 from beam_job.engines import BATCH_SIZES, Engine, EngineChoice
 from beam_job.errors import (
@@ -39,8 +41,9 @@ from beam_job.labels import LabelVocabulary
 from beam_job.metrics import PROCESS_TALLY, StageTimes
 from beam_job.models import ModelSpec
 from beam_job.naming import ShardName
-from beam_job.options import DecodeOptions, WorkOptions
+from beam_job.options import DecodeOptions, OutputOptions, WorkOptions
 from beam_job.records import Failure, FeatureRecord, Float32Array, ImageRef, ShardReceipt
+from beam_job.resumption import carried_over
 from beam_job.sharding import order_key
 from beam_job.threadmap import batched, map_in_order
 
@@ -57,6 +60,8 @@ class ExtractionConfig:
       engine: Which engine runs it, at which precision.
       decode: How bytes become pixels.
       output: The dataset's directory.
+      resume: Whether to keep what an earlier run at the output has done.
+      retry_errors: Whether images that failed in an earlier run are tried again.
       batch_size: Images in one call of the model.
       worker_threads: Threads that decode and run the model.
       read_threads: Reads in flight.
@@ -66,19 +71,26 @@ class ExtractionConfig:
     engine: EngineChoice
     decode: DecodePolicy
     output: str
+    resume: bool
+    retry_errors: bool
     batch_size: int
     worker_threads: int
     read_threads: int
 
-    def identity(self, vocabulary: LabelVocabulary) -> dict[str, Any]:
-        """What decides the bytes of every shard, beside the images themselves."""
+    def identity(self) -> dict[str, Any]:
+        """What decides the features, beside the images themselves."""
         return {
             "model": [self.model.digest, *map(str, self.model.options.layer)],
             "preprocessing": self.model.preprocessing.to_json(),
             "decode": self.decode.to_json(),
-            "engine": [*self.engine.identity(), self.batch_size],
-            "labels": list(vocabulary.names),
+            "engine": self.engine.identity(),
+            "batch_size": self.batch_size,
         }
+
+    @functools.cached_property
+    def identity_digest(self) -> str:
+        """SHA-256 of the identity, in hexadecimal."""
+        return hashlib.sha256(commit.canonical_json(self.identity())).hexdigest()
 
 
 def make_config(
@@ -87,7 +99,7 @@ def make_config(
     decode: DecodeOptions,
     work: WorkOptions,
     *,
-    output: str = "",
+    output: OutputOptions | None = None,
     worker_threads: int | None = None,
 ) -> ExtractionConfig:
     """The config for a model and the user's options.
@@ -97,7 +109,7 @@ def make_config(
       engine: Which engine.
       decode: How bytes become pixels.
       work: How the work is done.
-      output: The dataset's directory, if one is written.
+      output: Where the dataset goes, if one is written.
       worker_threads: What takes the place of ``work.worker_threads`` when the user did not say; by default the
         processor cores that this process may use.
     """
@@ -105,7 +117,9 @@ def make_config(
         model=model,
         engine=engine,
         decode=DecodePolicy(decode.decode, decode.max_image_pixels),
-        output=output,
+        output=storage.absolute(output.output) if output else "",
+        resume=bool(output and (output.resume or output.retry_errors)),
+        retry_errors=bool(output and output.retry_errors),
         batch_size=work.batch_size or BATCH_SIZES[engine.name],
         worker_threads=work.worker_threads or worker_threads or available_cores(),
         read_threads=work.read_threads,
@@ -164,9 +178,11 @@ class Extractor:
         """
         ordered = sorted(refs, key=lambda ref: order_key(ref.id))
         check_unique(ordered)
-        wanted = commit.fingerprint(self.config.identity(vocabulary), shard, ordered)
+        wanted = commit.fingerprint([self.config.identity_digest, list(vocabulary.names)], shard, ordered)
         receipt = commit.find_receipt(self.config.output, shard, wanted)
-        if receipt is None:
+        if receipt is not None and not (self.config.retry_errors and receipt.failures):
+            PROCESS_TALLY.add(receipt.images)
+        else:
             try:
                 receipt = self._extract(shard, wanted, ordered, vocabulary)
             except BeamJobError:
@@ -264,16 +280,38 @@ class Extractor:
     ) -> ShardReceipt:
         start = time.perf_counter()
         times = StageTimes()
-        with commit.new_shard(self.config.output, shard) as file:
-            for outcome in self.outcomes(refs, vocabulary, times):
+        config = self.config
+        kept: dict[str, FeatureRecord | Failure] = {}
+        if config.resume:
+            digest = config.identity_digest
+            kept = carried_over(config.output, shard, refs, vocabulary, digest, config.retry_errors)
+            # What is there from now on is neither the earlier dataset nor yet the new one.
+            storage.delete([storage.join(config.output, naming.SUCCESS)])
+        with commit.new_shard(config.output, shard) as file:
+            for outcome in self._with_kept(refs, kept, vocabulary, times):
                 with times.measure("write"):
                     file.add(outcome)
         timings = {**times.seconds(), "wall": time.perf_counter() - start}
-        receipt = file.receipt(shard, wanted, {name: round(seconds, 6) for name, seconds in timings.items()})
+        versions = {ref.id: commit.image_fingerprint(config.identity_digest, ref) for ref in refs}
+        rounded = {name: round(seconds, 6) for name, seconds in timings.items()}
+        receipt = file.receipt(shard, wanted, versions, rounded)
         if receipt.images != len(refs):
             raise JobFailedError(f"{shard.file_name} has {len(refs)} images but accounts for {receipt.images}.")
-        commit.write_receipt(self.config.output, shard, receipt)
+        commit.write_receipt(config.output, shard, receipt)
         return receipt
+
+    def _with_kept(
+        self,
+        refs: list[ImageRef],
+        kept: Mapping[str, Outcome],
+        vocabulary: LabelVocabulary,
+        times: StageTimes,
+    ) -> Iterator[Outcome]:
+        """An outcome for each ref, in order: what is kept from an earlier run, and what is extracted now."""
+        fresh = self.outcomes((ref for ref in refs if ref.id not in kept), vocabulary, times)
+        PROCESS_TALLY.add(len(kept))
+        for ref in refs:
+            yield kept[ref.id] if ref.id in kept else next(fresh)
 
 
 _NOT_FINITE = "expected finite features, found NaN or infinity"

@@ -35,6 +35,7 @@ class RunDescription:
       engine: What ran the model.
       engine_milliseconds: Engine to its time for an image, where engines were compared.
       outputs: Feature name to the shape for one image.
+      identity: What decides the features, for a later run that goes on with this one.
       max_error_rate: The share of error rows above which the run has failed.
     """
 
@@ -45,6 +46,7 @@ class RunDescription:
     engine: Mapping[str, Any]
     engine_milliseconds: Mapping[str, float]
     outputs: Mapping[str, tuple[int, ...]]
+    identity: Mapping[str, Any]
     max_error_rate: float
 
 
@@ -91,7 +93,7 @@ def finalise(output: str, plan: DatasetPlan, run: RunDescription, fingerprints: 
         is written; ``_SUCCESS`` is not.
     """
     totals = _Totals()
-    with storage.new_file(storage.join(output, naming.ERRORS)) as errors:
+    with storage.changed_file(storage.join(output, naming.ERRORS)) as errors:
         for receipt in _receipts(output, plan, fingerprints):
             totals.add(receipt)
             for failure in receipt.failures:
@@ -101,9 +103,14 @@ def finalise(output: str, plan: DatasetPlan, run: RunDescription, fingerprints: 
     _write_metadata(output, plan, run, totals, problem)
     if problem:
         raise JobFailedError(problem)
-    storage.delete([storage.join(output, naming.PLAN)])
+    expected = {naming.SUCCESS, naming.LOCK, *naming.METADATA}
+    for shard in plan.shard_names():
+        expected |= {shard.file_name, shard.receipt_name}
+    present = {storage.relative(info.path, output): info.path for info in storage.list_files(output)}
+    storage.delete(path for name, path in present.items() if naming.is_ours(name) and name not in expected)
     storage.remove_empty_folders(storage.join(output, naming.WORK))
-    storage.write_bytes(storage.join(output, naming.SUCCESS), b"")
+    if naming.SUCCESS not in present:
+        storage.write_bytes(storage.join(output, naming.SUCCESS), b"")
 
 
 def _receipts(output: str, plan: DatasetPlan, fingerprints: Mapping[str, str]) -> Iterator[ShardReceipt]:
@@ -144,12 +151,8 @@ def _write_metadata(output: str, plan: DatasetPlan, run: RunDescription, totals:
     names = plan.vocabulary.names
     model = run.model["handle"]
     files = {
-        naming.DATASET_INFO: metadata.dataset_info_json(
-            totals.records, totals.bytes, f"Image features by {model}, extracted by beam_job."
-        ),
-        naming.FEATURES: metadata.features_json(run.outputs, len(names)),
         naming.LABELS: metadata.labels_txt(names),
-        naming.SCHEMA: metadata.schema_pbtxt(run.outputs, len(names)),
+        **metadata.reader_files(totals.records, totals.bytes, model, run.outputs, len(names)),
     }
     files[naming.RUN] = metadata.run_json(
         {
@@ -160,10 +163,12 @@ def _write_metadata(output: str, plan: DatasetPlan, run: RunDescription, totals:
             "preprocessing": run.preprocessing,
             "decode": run.decode,
             "engine": run.engine,
+            "identity": run.identity,
             "libraries": library_versions(),
             "images": plan.total,
             "splits": {split: _split_json(split, plan, totals) for split in plan.images},
             "errors": dict(sorted(totals.errors.items())),
+            "classes": len(names),
             "labels_sha256": hashlib.sha256(files[naming.LABELS].encode()).hexdigest(),
             "shards": totals.shards,
             "timings": {
@@ -173,7 +178,8 @@ def _write_metadata(output: str, plan: DatasetPlan, run: RunDescription, totals:
         }
     )
     for name, text in files.items():
-        storage.write_bytes(storage.join(output, name), text.encode("utf-8"))
+        with storage.changed_file(storage.join(output, name)) as file:
+            file.write(text.encode("utf-8"))
 
 
 def _split_json(split: str, plan: DatasetPlan, totals: _Totals) -> dict[str, Any]:

@@ -6,11 +6,37 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from beam_job import naming
+
 FORMAT_VERSION = 1
 DATASET_NAME = "beam_job_features"
 DATASET_VERSION = "1.0.0"
 
 _TFDS = "tensorflow_datasets.core.features"
+
+
+def reader_files(
+    shard_records: Mapping[str, Sequence[int]],
+    shard_bytes: Mapping[str, int],
+    model: str,
+    features: Mapping[str, Sequence[int]],
+    classes: int,
+) -> dict[str, str]:
+    """Name to content of the files that tell TFDS and TFX what is in a dataset.
+
+    Args:
+      shard_records: Split name to the number of records in each of its shards.
+      shard_bytes: Split name to the size of its files.
+      model: The model's handle.
+      features: Feature name to its shape.
+      classes: How many labels there are.
+    """
+    words = f"Image features by {model}, extracted by beam_job."
+    return {
+        naming.DATASET_INFO: dataset_info_json(shard_records, shard_bytes, words),
+        naming.FEATURES: features_json(features, classes),
+        naming.SCHEMA: schema_pbtxt(features, classes),
+    }
 
 
 def dataset_info_json(shard_records: Mapping[str, Sequence[int]], shard_bytes: Mapping[str, int], source: str) -> str:

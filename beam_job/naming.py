@@ -15,10 +15,12 @@ SCHEMA = "schema.pbtxt"
 RECEIPTS = "receipts"
 WORK = ".work"
 PLAN = f"{WORK}/plan.json"
+INTENT = f"{WORK}/intent.json"
+LOCK = f"{WORK}/lock"
 
 _SHARD = re.compile(r"(?P<split>[A-Za-z][A-Za-z0-9_]*)-(?P<index>\d{5,})-of-(?P<count>\d{5,})\.tfrecord")
 _TEMPORARY = re.compile(r".*\.tmp-[0-9a-f]{8,}")
-_METADATA = frozenset({SUCCESS, RUN, ERRORS, DATASET_INFO, FEATURES, LABELS, SCHEMA})
+METADATA = frozenset({RUN, ERRORS, DATASET_INFO, FEATURES, LABELS, SCHEMA})
 
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
@@ -61,9 +63,14 @@ class ShardName:
         return cls(match["split"], int(match["index"]), int(match["count"]))
 
 
+def is_temporary(path: str) -> bool:
+    """Whether a path within a dataset is what an interrupted write left behind."""
+    return bool(_TEMPORARY.fullmatch(path))
+
+
 def is_ours(path: str) -> bool:
     """Whether a path within a dataset is one that this package writes (and so may delete with ``--overwrite``)."""
     top, _, rest = path.partition("/")
     if rest:
         return top == WORK or (top == RECEIPTS and (rest.endswith(".json") or bool(_TEMPORARY.fullmatch(rest))))
-    return path in _METADATA or bool(_SHARD.fullmatch(path)) or bool(_TEMPORARY.fullmatch(path))
+    return path == SUCCESS or path in METADATA or bool(_SHARD.fullmatch(path)) or bool(_TEMPORARY.fullmatch(path))

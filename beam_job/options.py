@@ -295,6 +295,12 @@ class OutputOptions:
 
     output: str = option("The dataset's directory, local or gs://.", metavar="OUT")
     overwrite: bool = option("Replace the dataset that is there; no stale file stays.", False)
+    resume: bool = option(
+        "Go on with the dataset that is there: shards that are committed are kept, features of images that have not "
+        "changed are carried over, and the rest is extracted. The number of shards stays as it is unless it is given.",
+        False,
+    )
+    retry_errors: bool = option("Like resume, and images that failed before are tried again.", False)
     max_error_rate: float = option(
         "The share of images that may become error rows before the job fails, from 0 to 1.",
         0.01,

@@ -23,6 +23,7 @@ from beam_job.options import ExtractOptions
 from beam_job.planning import SplitPolicy
 from beam_job.progress import show_progress, show_step
 from beam_job.reading import read_run
+from beam_job.resumption import EarlierRun, check_identity, read_earlier_run
 from beam_job.sources import Source, all_refs, open_source
 from beam_job.transforms import ExtractShards, FinaliseDataset, ListImages, PlanShards, new_extractor
 
@@ -35,7 +36,7 @@ _SYSTEM_ERROR = re.compile(
 _WHERE = re.compile(r" \[while running .*?\]$", re.DOTALL)
 _INTERRUPT = re.compile(r"^(?:\w+: )?KeyboardInterrupt\b", re.MULTILINE)
 # Options that do not decide what is in the dataset, or name the place it is in.
-_NOT_RECORDED = frozenset({"output", "overwrite", "worker_threads", "read_threads"})
+_NOT_RECORDED = frozenset({"output", "overwrite", "resume", "retry_errors", "worker_threads", "read_threads"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,17 +89,23 @@ def run_extract(options: ExtractOptions, beam_arguments: Sequence[str] = (), pro
     source = open_source(options.source.input)
     source.check()
     output = storage.absolute(options.output.output)
-    stale = target.check_target(output, options.output.overwrite)
+    resume = options.output.resume or options.output.retry_errors
+    stale = target.check_target(output, options.output.overwrite, resume)
+    earlier = read_earlier_run(output) if resume else None
     vocabulary = LabelVocabulary.read(options.source.labels) if options.source.labels else None
     shared = Shared()
     with show_step(f"loading {options.model.model}") if progress else contextlib.nullcontext():
-        config = _probed_config(options, source, output, beam_options, shared)
-    target.clear_target(output, stale)
-    extract_start = time.monotonic()
-    pipeline = build_pipeline(options, source, config, vocabulary, shared, beam_options)
-    in_process = runners.runs_in_process(beam_options)
-    with show_progress(output, in_process) if progress else contextlib.nullcontext():
-        _run(pipeline)
+        config = _probed_config(options, source, earlier, beam_options, shared)
+    if earlier:
+        check_identity(earlier, config.identity())
+    with target.locked_target(output):
+        target.clear_target(output, stale, config.identity())
+        extract_start = time.monotonic()
+        shards = earlier.shards if earlier else {}
+        pipeline = build_pipeline(options, source, config, vocabulary, shared, beam_options, shards)
+        in_process = runners.runs_in_process(beam_options)
+        with show_progress(output, in_process) if progress else contextlib.nullcontext():
+            _run(pipeline)
     end = time.monotonic()
     run = read_run(output)
     return RunResult(
@@ -116,7 +123,7 @@ def run_extract(options: ExtractOptions, beam_arguments: Sequence[str] = (), pro
 
 
 def _probed_config(
-    options: ExtractOptions, source: Source, output: str, beam_options: Any, shared: Shared
+    options: ExtractOptions, source: Source, earlier: EarlierRun | None, beam_options: Any, shared: Shared
 ) -> ExtractionConfig:
     """The config with the shapes of the features, which a probe image tells.
 
@@ -130,8 +137,9 @@ def _probed_config(
         options.engine.precision,
         options.work.batch_size,
         lambda: first_pictures(all_refs(source), spec, options.decode),
+        earlier.identity["engine"][0] if earlier else None,
     )
-    config = make_config(spec, engine, options.decode, options.work, output=output, worker_threads=threads)
+    config = make_config(spec, engine, options.decode, options.work, output=options.output, worker_threads=threads)
     if runners.runs_in_process(beam_options):
         shapes = shared.acquire(lambda: new_extractor(config)).probe()
     else:
@@ -148,13 +156,14 @@ def build_pipeline(
     vocabulary: LabelVocabulary | None,
     shared: Shared,
     beam_options: Any,
+    earlier_shards: Mapping[str, int] | None = None,
 ) -> beam.Pipeline:
-    """The graph: list, plan, extract, finalise."""
+    """The graph: list, plan, extract, finalise; ``earlier_shards`` are the numbers of shards to stay with."""
     pipeline = beam.Pipeline(options=beam_options)
     splits = SplitPolicy(options.source.splits, options.source.split_seed)
     refs = pipeline | "List images" >> ListImages(source, splits)
     plan = refs | "Plan shards" >> PlanShards(
-        options.shard, vocabulary, options.source.input, source.ids_unique, config.output
+        options.shard, vocabulary, options.source.input, source.ids_unique, config.output, earlier_shards or {}
     )
     receipts = refs | "Extract shards" >> ExtractShards(config, shared, plan)
     receipts | "Finalise" >> FinaliseDataset(config.output, describe_run(options, config), plan)
@@ -171,6 +180,7 @@ def describe_run(options: ExtractOptions, config: ExtractionConfig) -> RunDescri
         engine=config.engine.to_json(),
         engine_milliseconds=config.engine.milliseconds,
         outputs=config.model.outputs,
+        identity=config.identity(),
         max_error_rate=options.output.max_error_rate,
     )
 

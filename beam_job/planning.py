@@ -103,7 +103,13 @@ class DatasetPlan:
         }
 
 
-def make_plan(tally: Tally, options: ShardOptions, vocabulary: LabelVocabulary | None, source: str) -> DatasetPlan:
+def make_plan(
+    tally: Tally,
+    options: ShardOptions,
+    vocabulary: LabelVocabulary | None,
+    source: str,
+    earlier_shards: Mapping[str, int] | None = None,
+) -> DatasetPlan:
     """The plan for an input that has been counted.
 
     Args:
@@ -111,6 +117,7 @@ def make_plan(tally: Tally, options: ShardOptions, vocabulary: LabelVocabulary |
       options: How many shards, if the user says.
       vocabulary: The labels, if the user gave them; otherwise they are those that occur.
       source: The input, for the message when it is empty.
+      earlier_shards: Split name to the number of shards that an earlier run at the target cut it into, to stay with.
 
     Raises:
       InputError: there is no image at all.
@@ -118,8 +125,11 @@ def make_plan(tally: Tally, options: ShardOptions, vocabulary: LabelVocabulary |
     if not tally.images:
         raise InputError(f"Found no image in {source!r}; expected at least one.")
     splits = sorted(tally.images)
+    earlier = earlier_shards or {}
     shards = {
-        split: options.num_shards or default_num_shards(tally.images[split], options.images_per_shard)
+        split: options.num_shards
+        or earlier.get(split)
+        or default_num_shards(tally.images[split], options.images_per_shard)
         for split in splits
     }
     images = {split: tally.images[split] for split in splits}

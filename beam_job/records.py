@@ -93,6 +93,8 @@ class ShardReceipt:
       records: Number of feature records in the file.
       failures: An error row for every other image of the shard.
       label_counts: Label index to number of records.
+      versions: Id of each image to the fingerprint of what decides its features, so that a later run can tell which of
+        them still hold.
       digest: SHA-256 of the file, in hexadecimal.
       size: Size of the file in bytes.
       timings: Seconds spent per stage, summed over threads; the only part that differs from run to run.
@@ -103,6 +105,7 @@ class ShardReceipt:
     records: int
     failures: tuple[Failure, ...]
     label_counts: Mapping[int, int]
+    versions: Mapping[str, str]
     digest: str
     size: int
     timings: Mapping[str, float]
@@ -119,6 +122,7 @@ class ShardReceipt:
             "records": self.records,
             "errors": [failure.to_json() for failure in self.failures],
             "label_counts": {str(label): self.label_counts[label] for label in sorted(self.label_counts)},
+            "versions": dict(self.versions),
             "digest": self.digest,
             "size": self.size,
             "timings": dict(self.timings),
@@ -137,6 +141,7 @@ class ShardReceipt:
             records=int(data["records"]),
             failures=tuple(Failure(**row) for row in data["errors"]),
             label_counts={int(label): int(count) for label, count in data["label_counts"].items()},
+            versions=dict(data["versions"]),
             digest=data["digest"],
             size=int(data["size"]),
             timings=dict(data["timings"]),

@@ -120,6 +120,36 @@ def new_file(path: str) -> Iterator[IO[bytes]]:
             _send(spool, path)
 
 
+@contextlib.contextmanager
+def changed_file(path: str) -> Iterator[IO[bytes]]:
+    """Like :func:`new_file`, but nothing is written when the file that is there holds the same bytes already."""
+    with tempfile.SpooledTemporaryFile(max_size=_COPY_BYTES) as spool:
+        yield cast(IO[bytes], spool)
+        if not _holds(path, spool):
+            spool.seek(0)
+            with new_file(path) as file:
+                shutil.copyfileobj(spool, file, _COPY_BYTES)
+
+
+def _holds(path: str, wanted: Any) -> bool:
+    """Whether the file at ``path`` has the bytes of the open file ``wanted``."""
+    try:
+        found = open_read(path)
+    except OSError:
+        return False
+    with found:
+        wanted.seek(0)
+        while block := wanted.read(_COPY_BYTES):
+            if found.read(len(block)) != block:
+                return False
+        return not found.read(1)
+
+
+def version_of(path: str) -> str:
+    """What changes when a local file does; empty elsewhere, where to ask would cost a request for each file."""
+    return _local_info(path).version if is_local(path) else ""
+
+
 def exists(path: str) -> bool:
     """Whether there is a file (or, locally, a directory) at ``path``."""
     if is_local(path):

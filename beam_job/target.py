@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from filelock import FileLock, Timeout
+
 from beam_job import naming, storage
 from beam_job.errors import OutputError
 
 _SHOWN = 3
 
 
-def check_target(output: str, overwrite: bool) -> list[str]:
+def check_target(output: str, overwrite: bool, resume: bool = False) -> list[str]:
     """Checks that a run may write to ``output``.
 
     Args:
       output: The dataset's directory.
       overwrite: Whether a dataset that is there may be replaced.
+      resume: Whether a dataset that is there is to be gone on with.
 
     Returns:
       The files that are there and have to be deleted first.
@@ -36,13 +45,51 @@ def check_target(output: str, overwrite: bool) -> list[str]:
             f"Expected --output to be empty or a dataset of beam_job, found {len(foreign)} other files at {output} "
             f"({shown}); choose another directory."
         )
-    if not overwrite:
-        raise OutputError(f"There is a dataset at {output} already; choose another --output, or give --overwrite.")
-    return paths
+    if overwrite and resume:
+        raise OutputError("Give either --overwrite or --resume, found both.")
+    if not (overwrite or resume):
+        raise OutputError(
+            f"There is a dataset at {output} already; choose another --output, or give --overwrite to replace it or "
+            f"--resume to go on with it."
+        )
+    names = {path: storage.relative(path, output) for path in paths}
+    return [path for path, name in names.items() if name != naming.LOCK and (overwrite or naming.is_temporary(name))]
 
 
-def clear_target(output: str, stale: list[str]) -> None:
-    """Makes the target ready: what is stale goes, ``_SUCCESS`` first, and a first file shows that it can be written.
+@contextlib.contextmanager
+def locked_target(output: str) -> Iterator[None]:
+    """Holds the target as long as the block lasts, so that no second run on this machine writes to it.
+
+    In a bucket there is no lock; there, the fingerprints in the receipts show that another run has been at work.
+
+    Raises:
+      OutputError: another run holds it.
+    """
+    if not storage.is_local(output):
+        yield
+        return
+    path = storage.join(output, naming.LOCK)
+    try:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        lock = FileLock(path, timeout=0)
+        lock.acquire()
+    except Timeout:
+        raise OutputError(
+            f"Another run is writing to {output}; wait for its end, or choose another --output."
+        ) from None
+    except OSError as error:
+        raise OutputError(f"The target {output} cannot be written: {error}") from None
+    try:
+        yield
+    finally:
+        lock.release()
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        storage.remove_empty_folders(storage.join(output, naming.WORK))
+
+
+def clear_target(output: str, stale: list[str], identity: Mapping[str, Any]) -> None:
+    """Makes the target ready: what is stale goes, ``_SUCCESS`` first, and a first file says what is coming.
 
     Raises:
       OutputError: it cannot be written.
@@ -52,6 +99,6 @@ def clear_target(output: str, stale: list[str]) -> None:
         storage.delete([success] if success in stale else [])
         storage.delete(path for path in stale if path != success)
         storage.remove_empty_folders(output)
-        storage.write_bytes(storage.join(output, naming.PLAN), b"{}")
+        storage.write_bytes(storage.join(output, naming.INTENT), json.dumps(identity).encode())
     except OSError as error:
         raise OutputError(f"The target {output} cannot be written: {error}") from None

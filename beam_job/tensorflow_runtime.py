@@ -23,18 +23,6 @@ def import_tensorflow() -> Any:
         return importlib.import_module("tensorflow")
 
 
-def use_single_threaded_operations(streams: int) -> None:
-    """Has each operation run in one thread, and lets ``streams`` calls of a model run side by side.
-
-    On a processor, several streams of one thread beat one stream of several. A process that has already run an
-    operation keeps the settings that it has.
-    """
-    tf = import_tensorflow()
-    with contextlib.suppress(RuntimeError):
-        tf.config.threading.set_intra_op_parallelism_threads(1)
-        tf.config.threading.set_inter_op_parallelism_threads(streams)
-
-
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
     """Drops what native code writes to stderr; TensorFlow's messages before its logging is set up heed no variable."""

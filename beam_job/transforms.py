@@ -81,6 +81,7 @@ class PlanShards(beam.PTransform):  # type: ignore[misc]
     source: str
     ids_unique: bool
     output: str
+    earlier_shards: Mapping[str, int]
 
     def expand(self, refs: Any) -> Any:
         duplicates = refs.pipeline | "No duplicates" >> beam.Create([]).with_output_types(str)
@@ -99,7 +100,8 @@ class PlanShards(beam.PTransform):  # type: ignore[misc]
             # Tally
             | "Make plan"
             >> beam.ParDo(
-                _MakePlanFn(self.options, self.vocabulary, self.source, self.output), beam.pvalue.AsIter(duplicates)
+                _MakePlanFn(self.options, self.vocabulary, self.source, self.output, self.earlier_shards),
+                beam.pvalue.AsIter(duplicates),
             )
             # DatasetPlan
         )
@@ -240,13 +242,21 @@ class _TallyFn(beam.CombineFn):  # type: ignore[misc]
 
 
 class _MakePlanFn(beam.DoFn):  # type: ignore[misc]
-    def __init__(self, options: ShardOptions, vocabulary: LabelVocabulary | None, source: str, output: str) -> None:
+    def __init__(
+        self,
+        options: ShardOptions,
+        vocabulary: LabelVocabulary | None,
+        source: str,
+        output: str,
+        earlier_shards: Mapping[str, int],
+    ) -> None:
         self._options, self._vocabulary, self._source, self._output = options, vocabulary, source, output
+        self._earlier_shards = earlier_shards
 
     def process(self, tally: Tally, duplicates: Iterable[str]) -> Iterator[DatasetPlan]:
         if repeated := sorted(duplicates):
             raise duplicate_ids(repeated[:DUPLICATES_SHOWN], len(repeated))
-        plan = make_plan(tally, self._options, self._vocabulary, self._source)
+        plan = make_plan(tally, self._options, self._vocabulary, self._source, self._earlier_shards)
         storage.write_bytes(storage.join(self._output, naming.PLAN), json.dumps(plan.to_json()).encode())
         yield plan
 

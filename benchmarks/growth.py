@@ -57,7 +57,7 @@ def run_once(count: int, work: Path) -> dict[str, float]:
     shutil.rmtree(output, ignore_errors=True)
     options = ExtractOptions.of(input=str(work / "images.csv"), output=str(output))
     config = make_config(
-        describe_model(options.model), EngineChoice("null"), options.decode, options.work, output=str(output)
+        describe_model(options.model), EngineChoice("null"), options.decode, options.work, output=options.output
     )
     beam_options = runners.beam_options([])
     begun = time.perf_counter()

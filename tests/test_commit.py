@@ -20,7 +20,7 @@ def write(output: Path, fingerprint: str = "wanted") -> ShardReceipt:
     with commit.new_shard(str(output), SHARD) as file:
         file.add(FeatureRecord("a", 1, {"feature": np.arange(3, dtype=np.float32)}))
         file.add(Failure("b", "/b.jpg", "decode", "CorruptImageError", "expected a whole JPEG"))
-    receipt = file.receipt(SHARD, fingerprint, {"wall": 0.5})
+    receipt = file.receipt(SHARD, fingerprint, {"a": "1", "b": "2"}, {"wall": 0.5})
     commit.write_receipt(str(output), SHARD, receipt)
     return receipt
 

@@ -38,7 +38,7 @@ VOCABULARY = LabelVocabulary(("cat", "dog"))
 def config(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> ExtractionConfig:
     path = save_reusable(tmp_path_factory.mktemp("means") / "model")
     spec = describe_model(ModelOptions(model=str(path), input_range=ValueRange(0, 1)))
-    return make_config(spec, EngineChoice(), DecodeOptions(), WorkOptions(batch_size=4, worker_threads=2), output="")
+    return make_config(spec, EngineChoice(), DecodeOptions(), WorkOptions(batch_size=4, worker_threads=2))
 
 
 @pytest.fixture

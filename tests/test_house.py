@@ -20,7 +20,18 @@ FLOORS = (
     {"storage", "cache"},
     {"sources", "labels", "decoding", "resizing", "models", "writers", "commit", "dead_letters", "metadata", "target"},
     {"engines"},
-    {"planning", "extraction", "finalisation", "inspection", "progress", "reading", "samples", "summary"},
+    {
+        "planning",
+        "extraction",
+        "resumption",
+        "finalisation",
+        "verification",
+        "inspection",
+        "progress",
+        "reading",
+        "samples",
+        "summary",
+    },
     {"transforms", "runners"},
     {"pipeline"},
     {"api"},
@@ -115,10 +126,12 @@ def test_the_public_names_are_these() -> None:
         "ImageRef",
         "ModelReport",
         "RunResult",
+        "Verification",
         "__version__",
         "extract",
         "inspect_model",
         "load_features",
+        "verify",
     ]
     for name in beam_job.__all__:
         assert getattr(beam_job, name) is not None

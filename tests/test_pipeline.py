@@ -149,7 +149,7 @@ def loads_and_metrics(few: Path, output: Path, beam_arguments: list[str]) -> Map
     options = ExtractOptions.of(input=str(few), output=str(output), num_shards=8)
     beam_options = runners.beam_options(beam_arguments)
     config = make_config(
-        describe_model(options.model), EngineChoice(), options.decode, options.work, output=str(output)
+        describe_model(options.model), EngineChoice(), options.decode, options.work, output=options.output
     )
     pipeline = build_pipeline(options, open_source(str(few)), config, None, Shared(), beam_options)
     result = pipeline.run()
@@ -296,7 +296,10 @@ def test_a_target_that_is_not_empty_is_refused(few: Path, tmp_path: Path, small_
     output = tmp_path / "out"
     beam_job.extract(str(few), str(output), num_shards=7, **small_model)
     before = comparable_files(output)
-    with pytest.raises(OutputError, match=r"There is a dataset at .* already; choose another --output, or give --over"):
+    with pytest.raises(
+        OutputError,
+        match=r"There is a dataset at .* already; choose another --output, or give --overwrite to replace it",
+    ):
         beam_job.extract(str(few), str(output), **small_model)
     assert comparable_files(output) == before
     beam_job.extract(str(few), str(output), num_shards=2, overwrite=True, **small_model)

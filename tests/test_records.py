@@ -14,6 +14,7 @@ receipts = st.builds(
     fingerprint=st.text(),
     records=st.integers(0, 10**6),
     failures=st.lists(failures, max_size=3).map(tuple),
+    versions=st.dictionaries(st.text(), st.text(), max_size=3),
     label_counts=st.dictionaries(st.integers(-1, 10**6), st.integers(1, 10**6), max_size=5),
     digest=st.text(),
     size=st.integers(0, 10**12),

@@ -35,7 +35,12 @@ Verdict = Mapping[str, Mapping[str, Any]]
 
 
 def choose_engine(
-    spec: ModelSpec, wanted: str, precision: str, batch_size: int | None, pictures: Callable[[], Sequence[Float32Array]]
+    spec: ModelSpec,
+    wanted: str,
+    precision: str,
+    batch_size: int | None,
+    pictures: Callable[[], Sequence[Float32Array]],
+    chosen_before: str | None = None,
 ) -> EngineChoice:
     """The engine for a run.
 
@@ -46,6 +51,7 @@ def choose_engine(
       batch_size: How many images it will be given at once, or None for each engine's own.
       pictures: Gives some pictures of the input in the model's convention, float32 [H, W, 3] each; asked only when this
         machine has not compared the engines for this model yet.
+      chosen_before: What ``auto`` has taken in the run that this one goes on with, to stay with as long as it agrees.
 
     Raises:
       UsageError: the engine that is wanted is not installed.
@@ -60,16 +66,17 @@ def choose_engine(
     verdict = _verdict(spec, candidates, precision, batch_size, pictures)
     if not verdict:
         return EngineChoice(REFERENCE_ENGINE, precision, "no picture at the input's beginning to compare others on")
-    return _choice(verdict, wanted, precision)
+    return _choice(verdict, wanted, precision, chosen_before)
 
 
-def _choice(verdict: Verdict, wanted: str, precision: str) -> EngineChoice:
-    """The fastest engine of those whose features can be used."""
+def _choice(verdict: Verdict, wanted: str, precision: str, chosen_before: str | None = None) -> EngineChoice:
+    """The fastest engine of those whose features can be used, or the one that was chosen before."""
     fit = {name: found for name, found in verdict.items() if _is_fit(found, precision)}
     if not fit:
         words = "; ".join(f"{name}: {_fault(found)}" for name, found in verdict.items())
         raise ModelError(f"Expected features that agree with TensorFlow's, found {words}. Use --engine=tensorflow.")
-    name = min(fit, key=lambda name: float(fit[name]["milliseconds"]))
+    fastest = min(fit, key=lambda name: float(fit[name]["milliseconds"]))
+    name = chosen_before if chosen_before in fit else fastest
     faults = "".join(f"; {other} left out, {_fault(found)}" for other, found in verdict.items() if other not in fit)
     reason = "asked for" if wanted != AUTO else f"the fastest of {', '.join(fit)}{faults}"
     found = fit[name]

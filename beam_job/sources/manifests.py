@@ -113,6 +113,7 @@ def _ref(row: Row | str, root: str) -> ImageRef:
         label=_text(row, "label"),
         split=split,
         group=_text(row, "group"),
+        version=storage.version_of(uri),
     )
 
 

@@ -38,6 +38,62 @@ def pack_example(record: FeatureRecord) -> bytes:
     return _delimited(_FIELD_1, body)
 
 
+def unpack_example(data: bytes) -> FeatureRecord:
+    """The record that :func:`pack_example` packed, its features flattened.
+
+    Raises:
+      ValueError: the bytes are none of its examples.
+    """
+    image_id, label, features = "", None, {}
+    try:
+        for entry in _fields(_only_field(data)):
+            name, feature = _fields(entry)
+            content = _only_field(feature)
+            values = _only_field(content) if content else b""
+            if feature[:1] == _FLOAT_LIST:
+                features[name.decode("utf-8")] = np.frombuffer(values, "<f4")
+            elif feature[:1] == _BYTES_LIST:
+                image_id = values.decode("utf-8")
+            else:
+                number, _ = _read_varint(values, 0)
+                label = number - (1 << 64) if number >> 63 else number
+    except IndexError:
+        raise ValueError("an example that is truncated") from None
+    if not image_id or label is None:
+        raise ValueError("an example without an id or a label")
+    return FeatureRecord(image_id, label, features)
+
+
+def _only_field(data: bytes) -> bytes:
+    (content,) = _fields(data)
+    return content
+
+
+def _fields(data: bytes) -> list[bytes]:
+    """The contents of a message whose fields are all length-delimited."""
+    found, place = [], 0
+    while place < len(data):
+        if data[place] & 7 != 2:
+            raise ValueError(f"an example with the tag {data[place]}, which is not length-delimited")
+        length, place = _read_varint(data, place + 1)
+        if place + length > len(data):
+            raise ValueError("an example that is truncated")
+        found.append(data[place : place + length])
+        place += length
+    return found
+
+
+def _read_varint(data: bytes, place: int) -> tuple[int, int]:
+    """A number in base 128, lowest digits first, and the place after it."""
+    value, shift = 0, 0
+    while True:
+        byte = data[place]
+        value |= (byte & 0x7F) << shift
+        place, shift = place + 1, shift + 7
+        if byte < 0x80:
+            return value, place
+
+
 def _entry(name: str, feature: bytes) -> bytes:
     return _delimited(_FIELD_1, _delimited(_FIELD_1, name.encode("utf-8")) + _delimited(_FIELD_2, feature))
 

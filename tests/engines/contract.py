@@ -55,6 +55,11 @@ class EngineContract:
         np.testing.assert_array_equal(one, whole[:count])
         np.testing.assert_array_equal(other[: count - 1], whole[: count - 1])
 
+    def test_a_row_does_not_depend_on_its_place_in_the_batch(self, engine: Engine, pixels: np.ndarray) -> None:
+        forwards = engine.run(pixels[:BATCH])["feature"]
+        backwards = engine.run(np.ascontiguousarray(pixels[:BATCH][::-1]))["feature"]
+        np.testing.assert_array_equal(backwards[::-1], forwards)
+
     def test_threads_may_call_at_once(self, engine: Engine, pixels: np.ndarray) -> None:
         expected = [engine.run(pixels[start : start + BATCH])["feature"] for start in (0, BATCH)]
         with ThreadPoolExecutor(2) as pool:

@@ -17,7 +17,7 @@ class TestTensorFlow(EngineContract):
     def test_a_batch_that_does_not_fit_is_halved(self, spec: ModelSpec, pixels: np.ndarray) -> None:
         engine: Any = load_engine(EngineChoice(self.name), spec, BATCH, 1)
         expected = engine.run(pixels[:BATCH])["feature"]
-        whole, sizes = engine._function, []
+        whole, sizes = engine._call, []
 
         def small_memory(batch: Any) -> Any:
             sizes.append(len(batch))
@@ -25,7 +25,7 @@ class TestTensorFlow(EngineContract):
                 raise tf.errors.ResourceExhaustedError(None, None, "out of memory")
             return whole(batch)
 
-        engine._function = small_memory
+        engine._call = small_memory
         np.testing.assert_allclose(engine.run(pixels[:BATCH])["feature"], expected, atol=1e-4)
         assert sizes == [4, 2, 1, 1, 2, 1, 1]
 
@@ -47,6 +47,15 @@ def test_bf16_stays_near(name: str) -> None:
     for picture, expected in golden.items():
         distance = np.linalg.norm(found[picture] - expected) / np.linalg.norm(expected)
         assert distance < 0.1, picture
+
+
+def test_bf16_stays_within_its_engine() -> None:
+    from tests.models.make_golden import golden_features
+
+    before = golden_features()
+    golden_features(EngineChoice("tensorflow", "bf16"))
+    after = golden_features()
+    assert all((before[picture] == after[picture]).all() for picture in before)
 
 
 def test_an_unknown_engine_is_one_sentence() -> None:

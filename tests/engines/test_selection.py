@@ -62,6 +62,13 @@ def test_the_fastest_that_agrees() -> None:
     assert (choice.name, choice.reason) == ("openvino", "the fastest of tensorflow, openvino")
 
 
+def test_a_run_that_goes_on_stays_with_its_engine_as_long_as_that_agrees() -> None:
+    verdict = {"tensorflow": row(1.0, 5.0), "openvino": row(0.99995, 3.0)}
+    assert _choice(verdict, "auto", "fp32", "tensorflow").name == "tensorflow"
+    verdict["tensorflow"] = {"error": "gone"}
+    assert _choice(verdict, "auto", "fp32", "tensorflow").name == "openvino"
+
+
 def test_one_that_disagrees_is_left_out_however_fast() -> None:
     choice = _choice({"tensorflow": row(1.0, 5.0), "openvino": row(0.9998, 1.0)}, "auto", "fp32")
     assert choice.name == "tensorflow"

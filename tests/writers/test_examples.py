@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from beam_job.records import FeatureRecord
-from beam_job.writers.examples import pack_example
+from beam_job.writers.examples import pack_example, unpack_example
 
 arrays = hnp.arrays(np.float32, hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=40))
 names = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=200)
@@ -45,3 +45,25 @@ def test_values_are_stored_row_by_row_whatever_their_layout_in_memory() -> None:
     assert pack_example(FeatureRecord("a", 0, {"feature": values})) == pack_example(
         FeatureRecord("a", 0, {"feature": np.asfortranarray(values)})
     )
+
+
+@given(records)
+def test_records_come_back_with_their_features_flattened(record: FeatureRecord) -> None:
+    found = unpack_example(pack_example(record))
+    assert (found.id, found.label) == (record.id, record.label)
+    assert set(found.features) == set(record.features)
+    for name, values in record.features.items():
+        np.testing.assert_array_equal(found.features[name], values.ravel())
+
+
+@given(st.binary(max_size=60))
+def test_what_is_no_example_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError):
+        unpack_example(data)
+
+
+@given(records, st.data())
+def test_a_truncated_example_is_refused(record: FeatureRecord, data: st.DataObject) -> None:
+    packed = pack_example(record)
+    with pytest.raises(ValueError):
+        unpack_example(packed[: data.draw(st.integers(0, len(packed) - 1))])
