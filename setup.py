@@ -36,6 +36,7 @@ setup(
         # tensorflow-hub 0.16.1 imports pkg_resources, which setuptools 82 removed (tensorflow/hub#934).
         "setuptools<82",
         "simplejpeg>=1.8",
+        "tenacity>=8.2",
         "tensorflow>=2.18",
         "tensorflow-hub>=0.16.1",
     ],

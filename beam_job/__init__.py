@@ -9,8 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from beam_job.api import extract, inspect_model, verify
+    from beam_job.api import extract, inspect_model, plan, verify
     from beam_job.errors import BeamJobError
+    from beam_job.forecast import Forecast
     from beam_job.inspection import ModelReport
     from beam_job.pipeline import RunResult
     from beam_job.reading import load_features
@@ -25,6 +26,7 @@ _PUBLIC = {
     "ExtractFeatures": "beam_job.transforms",
     "Failure": "beam_job.records",
     "FeatureRecord": "beam_job.records",
+    "Forecast": "beam_job.forecast",
     "ImageRef": "beam_job.records",
     "ModelReport": "beam_job.inspection",
     "RunResult": "beam_job.pipeline",
@@ -32,6 +34,7 @@ _PUBLIC = {
     "extract": "beam_job.api",
     "inspect_model": "beam_job.api",
     "load_features": "beam_job.reading",
+    "plan": "beam_job.api",
     "verify": "beam_job.api",
 }
 
@@ -40,6 +43,7 @@ __all__ = [
     "ExtractFeatures",
     "Failure",
     "FeatureRecord",
+    "Forecast",
     "ImageRef",
     "ModelReport",
     "RunResult",
@@ -48,6 +52,7 @@ __all__ = [
     "extract",
     "inspect_model",
     "load_features",
+    "plan",
     "verify",
 ]
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from beam_job.options import ExtractOptions, model_options
 
 if TYPE_CHECKING:
+    from beam_job.forecast import Forecast
     from beam_job.inspection import ModelReport
     from beam_job.pipeline import RunResult
     from beam_job.verification import Verification
@@ -34,6 +35,25 @@ def extract(
     from beam_job.pipeline import run_extract
 
     return run_extract(ExtractOptions.of(input=input, output=output, **options), beam_options, progress)
+
+
+def plan(input: str, output: str, **options: Any) -> Forecast:
+    """Says what :func:`extract` would do with the same options; the same as ``beam-job plan``.
+
+    Args:
+      input: As for :func:`extract`.
+      output: As for :func:`extract`; nothing is written there.
+      **options: As for :func:`extract`.
+
+    Returns:
+      Images, shards, what an earlier run has already, and how long the rest would take on this machine.
+
+    Raises:
+      BeamJobError: the run could not be made.
+    """
+    from beam_job.pipeline import run_plan
+
+    return run_plan(ExtractOptions.of(input=input, output=output, **options))
 
 
 def inspect_model(model: str, **options: Any) -> ModelReport:

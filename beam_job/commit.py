@@ -78,6 +78,21 @@ def write_receipt(output: str, shard: ShardName, receipt: ShardReceipt) -> None:
     storage.write_bytes(storage.join(output, shard.receipt_name), json.dumps(receipt.to_json(), indent=1).encode())
 
 
+def withdraw_receipt(output: str, shard: ShardName, wanted: str) -> None:
+    """Takes back the receipt of an earlier version of a shard, which is about to be replaced.
+
+    Otherwise, between the new file and its receipt, the old receipt would speak of a file that is no more.
+    """
+    try:
+        receipt = read_receipt(output, shard)
+    except FileNotFoundError:
+        return
+    except (ValueError, KeyError, TypeError):
+        receipt = None
+    if receipt is None or receipt.fingerprint != wanted:
+        storage.delete([storage.join(output, shard.receipt_name)])
+
+
 class ShardFile:
     """A shard's file while it is written; made by :func:`new_shard`."""
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from beam_job.allocation import Scratch
 from beam_job.errors import CorruptImageError, EmptyFileError, ImageTooLargeError, UnknownFormatError
 from beam_job.options import ImageSize
 from beam_job.records import Float32Array
@@ -34,10 +35,12 @@ _WHITE = (255, 255, 255, 255)
 # Warnings of libjpeg after which the picture is whole, and which TensorFlow passes over in silence.
 _HARMLESS_JPEG_WARNINGS = ("extraneous bytes before marker",)
 
-# The limit is checked here, from the header, and an image over it becomes an error row: no second voice is needed.
+# An image that is too large or damaged becomes an error row: no second voice is needed.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 RgbxArray = npt.NDArray[Any]
+_SCRATCH = Scratch()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,19 +107,21 @@ def _decode_jpeg(data: bytes, size: ImageSize, policy: DecodePolicy) -> RgbxArra
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(data)
         _check_size(width, height, policy)
         wanted = "CMYK" if colorspace in ("CMYK", "YCCK") else "RGBX"
-        pixels = _decompress(data, wanted, least)
+        pixels = _decompress(data, wanted, height * width * 4, least)
     except ValueError as error:
         raise CorruptImageError(f"expected a whole JPEG, found: {error}") from None
     return _oriented(_rgb_from_cmyk(pixels) if wanted == "CMYK" else pixels, orientation)
 
 
-def _decompress(data: bytes, colorspace: str, least: Mapping[str, int]) -> RgbxArray:
+def _decompress(data: bytes, colorspace: str, size: int, least: Mapping[str, int]) -> RgbxArray:
+    """The pixels, in the thread's scratch block; ``size`` is what they take at full size, in bytes."""
+    arguments = {"fastdct": True, "buffer": _SCRATCH.block(size), **least}
     try:
-        pixels: RgbxArray = simplejpeg.decode_jpeg(data, colorspace, fastdct=True, **least)
+        pixels: RgbxArray = simplejpeg.decode_jpeg(data, colorspace, **arguments)
     except ValueError as error:
         if not any(words in str(error) for words in _HARMLESS_JPEG_WARNINGS):
             raise
-        pixels = simplejpeg.decode_jpeg(data, colorspace, fastdct=True, strict=False, **least)
+        pixels = simplejpeg.decode_jpeg(data, colorspace, strict=False, **arguments)
     return pixels
 
 

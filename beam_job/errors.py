@@ -10,6 +10,7 @@
     └── ImageError              -   one image gave no features: becomes a row, never ends a run
         ├── BadReferenceError       the source could not make sense of the image's entry
         ├── ReadError               the bytes could not be had
+        │   ├── OutsideRootsError
         │   ├── NotFoundError
         │   └── AccessDeniedError
         ├── DecodeError             the bytes are no picture that can be used
@@ -85,6 +86,10 @@ class ReadError(ImageError):
     """The image's bytes could not be read."""
 
     stage = "read"
+
+
+class OutsideRootsError(ReadError):
+    """The file does not lie below any of ``--allowed_roots``."""
 
 
 class NotFoundError(ReadError):

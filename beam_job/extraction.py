@@ -16,13 +16,14 @@ import hashlib
 import itertools
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from beam_job import commit, naming, storage
+from beam_job import commit, naming, storage, target
+from beam_job.allocation import keep_freed_memory
 from beam_job.decoding import DecodePolicy, decode_image
 from beam_job.engines import BATCH_SIZES, Engine, EngineChoice
 from beam_job.errors import (
@@ -35,10 +36,11 @@ from beam_job.errors import (
     ModelError,
     ModelRejectedError,
     NotFoundError,
+    OutsideRootsError,
     ReadError,
 )
 from beam_job.labels import LabelVocabulary
-from beam_job.metrics import PROCESS_TALLY, StageTimes
+from beam_job.metrics import IMAGES_DONE, RETRIES, StageTimes
 from beam_job.models import ModelSpec
 from beam_job.naming import ShardName
 from beam_job.options import DecodeOptions, OutputOptions, WorkOptions
@@ -60,6 +62,7 @@ class ExtractionConfig:
       engine: Which engine runs it, at which precision.
       decode: How bytes become pixels.
       output: The dataset's directory.
+      allowed_roots: Directories that images must lie in; any will do when there are none.
       resume: Whether to keep what an earlier run at the output has done.
       retry_errors: Whether images that failed in an earlier run are tried again.
       batch_size: Images in one call of the model.
@@ -71,6 +74,7 @@ class ExtractionConfig:
     engine: EngineChoice
     decode: DecodePolicy
     output: str
+    allowed_roots: tuple[str, ...]
     resume: bool
     retry_errors: bool
     batch_size: int
@@ -100,6 +104,7 @@ def make_config(
     work: WorkOptions,
     *,
     output: OutputOptions | None = None,
+    allowed_roots: Iterable[str] = (),
     worker_threads: int | None = None,
 ) -> ExtractionConfig:
     """The config for a model and the user's options.
@@ -110,6 +115,7 @@ def make_config(
       decode: How bytes become pixels.
       work: How the work is done.
       output: Where the dataset goes, if one is written.
+      allowed_roots: Directories that images must lie in, if there are such.
       worker_threads: What takes the place of ``work.worker_threads`` when the user did not say; by default the
         processor cores that this process may use.
     """
@@ -118,6 +124,7 @@ def make_config(
         engine=engine,
         decode=DecodePolicy(decode.decode, decode.max_image_pixels),
         output=storage.absolute(output.output) if output else "",
+        allowed_roots=tuple(map(storage.absolute, allowed_roots)),
         resume=bool(output and (output.resume or output.retry_errors)),
         retry_errors=bool(output and output.retry_errors),
         batch_size=work.batch_size or BATCH_SIZES[engine.name],
@@ -135,6 +142,7 @@ class Extractor:
     """The model and the threads of one process; shared by whatever extracts in it."""
 
     def __init__(self, config: ExtractionConfig, engine: Engine) -> None:
+        keep_freed_memory()
         self.config = config
         self._engine = engine
         self._readers = ThreadPoolExecutor(config.read_threads, "beam-job-read")
@@ -181,10 +189,11 @@ class Extractor:
         wanted = commit.fingerprint([self.config.identity_digest, list(vocabulary.names)], shard, ordered)
         receipt = commit.find_receipt(self.config.output, shard, wanted)
         if receipt is not None and not (self.config.retry_errors and receipt.failures):
-            PROCESS_TALLY.add(receipt.images)
+            IMAGES_DONE.add(receipt.images)
         else:
             try:
-                receipt = self._extract(shard, wanted, ordered, vocabulary)
+                with target.writing(self.config.output, shard.file_name):
+                    receipt = self._extract(shard, wanted, ordered, vocabulary)
             except BeamJobError:
                 raise
             except Exception as error:
@@ -200,27 +209,29 @@ class Extractor:
           vocabulary: Label to index.
           times: Where the time goes is added here.
         """
+        config = self.config
 
         def read(ref: ImageRef) -> Content:
             with times.measure("read"):
-                return read_content(ref)
+                return read_content(ref, config.allowed_roots)
 
         def work(batch: list[Content]) -> list[Outcome]:
             return self.process_batch(batch, vocabulary, times)
 
-        config = self.config
         contents = map_in_order(read, refs, self._readers, config.read_threads + config.batch_size)
         batches = batched(contents, config.batch_size)
         for outcomes in map_in_order(work, batches, self._workers, config.worker_threads + 1):
             yield from outcomes
-            PROCESS_TALLY.add(len(outcomes))
+            IMAGES_DONE.add(len(outcomes))
 
     def extract_batch(
         self, batch: Iterable[ImageRef | tuple[str, bytes]], vocabulary: LabelVocabulary, times: StageTimes
     ) -> list[Outcome]:
         """An outcome for each image of a batch, given as refs to read or as ids with the bytes themselves."""
         contents = [
-            self._readers.submit(read_content, item) if isinstance(item, ImageRef) else (ImageRef(item[0], ""), item[1])
+            self._readers.submit(read_content, item, self.config.allowed_roots)
+            if isinstance(item, ImageRef)
+            else (ImageRef(item[0], ""), item[1])
             for item in batch
         ]
         ready = [item.result() if isinstance(item, Future) else item for item in contents]
@@ -291,7 +302,9 @@ class Extractor:
             for outcome in self._with_kept(refs, kept, vocabulary, times):
                 with times.measure("write"):
                     file.add(outcome)
-        timings = {**times.seconds(), "wall": time.perf_counter() - start}
+            if config.resume:
+                commit.withdraw_receipt(config.output, shard, wanted)
+        timings = {**times.seconds(), "wall": time.perf_counter() - start, "retries": RETRIES.take()}
         versions = {ref.id: commit.image_fingerprint(config.identity_digest, ref) for ref in refs}
         rounded = {name: round(seconds, 6) for name, seconds in timings.items()}
         receipt = file.receipt(shard, wanted, versions, rounded)
@@ -309,7 +322,7 @@ class Extractor:
     ) -> Iterator[Outcome]:
         """An outcome for each ref, in order: what is kept from an earlier run, and what is extracted now."""
         fresh = self.outcomes((ref for ref in refs if ref.id not in kept), vocabulary, times)
-        PROCESS_TALLY.add(len(kept))
+        IMAGES_DONE.add(len(kept))
         for ref in refs:
             yield kept[ref.id] if ref.id in kept else next(fresh)
 
@@ -322,7 +335,12 @@ def _all_finite(features: Mapping[str, Float32Array]) -> bool:
 
 
 def first_pictures(
-    refs: Iterable[ImageRef], model: ModelSpec, decode: DecodeOptions, count: int = 8, looked: int = 64
+    refs: Iterable[ImageRef],
+    model: ModelSpec,
+    decode: DecodeOptions,
+    allowed_roots: Sequence[str] = (),
+    count: int = 8,
+    looked: int = 64,
 ) -> list[Float32Array]:
     """The first few pictures that can be decoded, in the model's convention: float32 [H, W, 3] each.
 
@@ -330,6 +348,7 @@ def first_pictures(
       refs: Drawn from lazily, at most ``looked``.
       model: What the pictures are prepared for.
       decode: How.
+      allowed_roots: Directories that they must lie in, if there are such.
       count: How many are enough.
       looked: How many refs are tried at most.
     """
@@ -337,31 +356,34 @@ def first_pictures(
     pictures: list[Float32Array] = []
     for ref in itertools.islice(refs, looked):
         with contextlib.suppress(ImageError):
-            pixels = decode_image(read_image(ref), preprocessing.size, policy, preprocessing.resize)
+            pixels = decode_image(read_image(ref, allowed_roots), preprocessing.size, policy, preprocessing.resize)
             pictures.append(preprocessing.scale(pixels))
         if len(pictures) == count:
             break
     return pictures
 
 
-def read_content(ref: ImageRef) -> Content:
+def read_content(ref: ImageRef, allowed_roots: Sequence[str] = ()) -> Content:
     """The ref with its bytes, or with the failure to read them."""
     try:
-        return ref, read_image(ref)
+        return ref, read_image(ref, allowed_roots)
     except ImageError as error:
         return ref, Failure.of(ref, error)
 
 
-def read_image(ref: ImageRef) -> bytes:
+def read_image(ref: ImageRef, allowed_roots: Sequence[str] = ()) -> bytes:
     """The bytes of an image.
 
     Raises:
+      OutsideRootsError: it lies in none of ``allowed_roots``.
       ReadError: they cannot be had.
       BadReferenceError: the source could not make sense of the image's entry.
     """
     if ref.problem is not None:
         raise BadReferenceError(ref.problem)
     try:
+        if allowed_roots and not any(storage.is_below(ref.uri, root) for root in allowed_roots):
+            raise OutsideRootsError(f"expected a file below {' or '.join(allowed_roots)}, found {ref.uri}")
         return storage.read_bytes(ref.uri)
     except FileNotFoundError:
         raise NotFoundError(f"there is no file at {ref.uri}") from None

@@ -120,7 +120,9 @@ def _receipts(output: str, plan: DatasetPlan, fingerprints: Mapping[str, str]) -
         try:
             receipt = read_receipt(output, shard)
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
-            raise JobFailedError(f"The receipt of {shard.file_name} cannot be read: {error}") from None
+            raise JobFailedError(
+                f"The receipt of {shard.file_name} cannot be read ({error}); run again with --resume to make up for it."
+            ) from None
         if receipt.fingerprint != fingerprints.get(shard.file_name):
             raise JobFailedError(
                 f"The receipt of {shard.file_name} is not of this run; is another run writing to {output}?"
@@ -149,6 +151,8 @@ def _problem(images: int, records: int, errors: Counter[str], max_error_rate: fl
 
 def _write_metadata(output: str, plan: DatasetPlan, run: RunDescription, totals: _Totals, problem: str | None) -> None:
     names = plan.vocabulary.names
+    times = add_times(iter(totals.times))
+    retries = int(times.pop("retries", 0))
     model = run.model["handle"]
     files = {
         naming.LABELS: metadata.labels_txt(names),
@@ -172,7 +176,8 @@ def _write_metadata(output: str, plan: DatasetPlan, run: RunDescription, totals:
             "labels_sha256": hashlib.sha256(files[naming.LABELS].encode()).hexdigest(),
             "shards": totals.shards,
             "timings": {
-                "stages": {name: round(value, 3) for name, value in add_times(iter(totals.times)).items()},
+                "stages": {name: round(value, 3) for name, value in times.items()},
+                "retries": retries,
                 "engine_milliseconds": dict(run.engine_milliseconds),
             },
         }

@@ -37,24 +37,33 @@ class StageTimes:
             return dict(self._seconds)
 
 
-class ProcessTally:
-    """Images that this process has brought to an end, for whoever shows progress in the same process."""
+class ProcessCounter:
+    """A count of this process's. Safe to share between threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._images = 0
+        self._count = 0
 
-    def add(self, images: int) -> None:
+    def add(self, number: int) -> None:
         with self._lock:
-            self._images += images
+            self._count += number
+
+    def take(self) -> int:
+        """What was added since the last time that somebody took it."""
+        with self._lock:
+            count, self._count = self._count, 0
+        return count
 
     @property
-    def images(self) -> int:
+    def count(self) -> int:
         with self._lock:
-            return self._images
+            return self._count
 
 
-PROCESS_TALLY = ProcessTally()
+# Images brought to an end, for whoever shows progress in the same process.
+IMAGES_DONE = ProcessCounter()
+# Requests made again because a service could not answer; a shard's receipt takes what has come together.
+RETRIES = ProcessCounter()
 
 
 def add_times(parts: Iterator[Mapping[str, float]]) -> dict[str, float]:

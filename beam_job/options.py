@@ -164,6 +164,12 @@ class SourceOptions:
         None,
         metavar="NAME=SHARE,...",
     )
+    allowed_roots: tuple[str, ...] = option(
+        "Read images below this directory only; others, links that lead out of it among them, become error rows. For "
+        "manifests of others. Give it again for several.",
+        (),
+        metavar="DIR",
+    )
     split_seed: int = option("Another seed divides differently.", 0, metavar="N")
 
 

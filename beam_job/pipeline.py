@@ -17,6 +17,7 @@ from beam_job.engines import choose_engine
 from beam_job.errors import BeamJobError, JobFailedError
 from beam_job.extraction import ExtractionConfig, first_pictures, make_config
 from beam_job.finalisation import RunDescription
+from beam_job.forecast import Forecast, forecast
 from beam_job.labels import LabelVocabulary
 from beam_job.models import describe_model
 from beam_job.options import ExtractOptions
@@ -52,6 +53,7 @@ class RunResult:
       features: Feature name to the shape for one image.
       engine: Which engine ran the model, at which precision, why, and how it agrees with TensorFlow, as in run.json.
       stages: Seconds per stage, summed over threads.
+      retries: Requests that were made again because a service could not answer.
       seconds: From the launch to the end.
       extract_seconds: From the start of the pipeline to the end.
     """
@@ -64,6 +66,7 @@ class RunResult:
     features: Mapping[str, tuple[int, ...]]
     engine: Mapping[str, Any]
     stages: Mapping[str, float]
+    retries: int
     seconds: float
     extract_seconds: float
 
@@ -71,6 +74,53 @@ class RunResult:
     def images_per_second(self) -> float:
         """Images per second of the pipeline, its own start included."""
         return self.images / self.extract_seconds
+
+
+@dataclasses.dataclass(frozen=True)
+class _Launch:
+    """What is known when all checks have passed, and the model has answered to a probe."""
+
+    source: Source
+    output: str
+    stale: list[str]
+    earlier: EarlierRun | None
+    vocabulary: LabelVocabulary | None
+    config: ExtractionConfig
+    shared: Shared
+    beam_options: Any
+
+
+def _launch(options: ExtractOptions, beam_arguments: Sequence[str], progress: bool) -> _Launch:
+    """Everything that can be checked before the first worker starts; writes nothing."""
+    beam_options = runners.beam_options(beam_arguments, options.flat())
+    source = open_source(options.source.input)
+    source.check()
+    output = storage.absolute(options.output.output)
+    resume = options.output.resume or options.output.retry_errors
+    stale = target.check_target(output, options.output.overwrite, resume)
+    earlier = read_earlier_run(output) if resume else None
+    vocabulary = LabelVocabulary.read(options.source.labels) if options.source.labels else None
+    shared = Shared()
+    with show_step(f"loading {options.model.model}") if progress else contextlib.nullcontext():
+        config = _probed_config(options, source, earlier, beam_options, shared)
+    if earlier:
+        check_identity(earlier, config.identity())
+    return _Launch(source, output, stale, earlier, vocabulary, config, shared, beam_options)
+
+
+def run_plan(options: ExtractOptions, beam_arguments: Sequence[str] = (), progress: bool = False) -> Forecast:
+    """Says what :func:`run_extract` would do, from this process alone.
+
+    Arguments and errors are those of :func:`run_extract`.
+    """
+    launch = _launch(options, beam_arguments, progress)
+    extractor = launch.shared.acquire(lambda: new_extractor(launch.config))
+    splits = SplitPolicy(options.source.splits, options.source.split_seed)
+    try:
+        with show_step(f"looking at {options.source.input}") if progress else contextlib.nullcontext():
+            return forecast(options, launch.config, launch.source, splits, launch.vocabulary, extractor, launch.earlier)
+    except OSError as error:
+        raise JobFailedError(f"The input {options.source.input} cannot be listed: {error}") from None
 
 
 def run_extract(options: ExtractOptions, beam_arguments: Sequence[str] = (), progress: bool = False) -> RunResult:
@@ -85,25 +135,16 @@ def run_extract(options: ExtractOptions, beam_arguments: Sequence[str] = (), pro
       BeamJobError: anything that ends the run; its sentence is for the user.
     """
     start = time.monotonic()
-    beam_options = runners.beam_options(beam_arguments, options.flat())
-    source = open_source(options.source.input)
-    source.check()
-    output = storage.absolute(options.output.output)
-    resume = options.output.resume or options.output.retry_errors
-    stale = target.check_target(output, options.output.overwrite, resume)
-    earlier = read_earlier_run(output) if resume else None
-    vocabulary = LabelVocabulary.read(options.source.labels) if options.source.labels else None
-    shared = Shared()
-    with show_step(f"loading {options.model.model}") if progress else contextlib.nullcontext():
-        config = _probed_config(options, source, earlier, beam_options, shared)
-    if earlier:
-        check_identity(earlier, config.identity())
+    launch = _launch(options, beam_arguments, progress)
+    output, config = launch.output, launch.config
     with target.locked_target(output):
-        target.clear_target(output, stale, config.identity())
+        target.clear_target(output, launch.stale, config.identity())
         extract_start = time.monotonic()
-        shards = earlier.shards if earlier else {}
-        pipeline = build_pipeline(options, source, config, vocabulary, shared, beam_options, shards)
-        in_process = runners.runs_in_process(beam_options)
+        shards = launch.earlier.shards if launch.earlier else {}
+        pipeline = build_pipeline(
+            options, launch.source, config, launch.vocabulary, launch.shared, launch.beam_options, shards
+        )
+        in_process = runners.runs_in_process(launch.beam_options)
         with show_progress(output, in_process) if progress else contextlib.nullcontext():
             _run(pipeline)
     end = time.monotonic()
@@ -117,6 +158,7 @@ def run_extract(options: ExtractOptions, beam_arguments: Sequence[str] = (), pro
         features=config.model.outputs,
         engine=run["engine"],
         stages=run["timings"]["stages"],
+        retries=run["timings"]["retries"],
         seconds=end - start,
         extract_seconds=end - extract_start,
     )
@@ -136,10 +178,18 @@ def _probed_config(
         options.engine.engine,
         options.engine.precision,
         options.work.batch_size,
-        lambda: first_pictures(all_refs(source), spec, options.decode),
+        lambda: first_pictures(all_refs(source), spec, options.decode, options.source.allowed_roots),
         earlier.identity["engine"][0] if earlier else None,
     )
-    config = make_config(spec, engine, options.decode, options.work, output=options.output, worker_threads=threads)
+    config = make_config(
+        spec,
+        engine,
+        options.decode,
+        options.work,
+        output=options.output,
+        allowed_roots=options.source.allowed_roots,
+        worker_threads=threads,
+    )
     if runners.runs_in_process(beam_options):
         shapes = shared.acquire(lambda: new_extractor(config)).probe()
     else:

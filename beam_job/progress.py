@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from beam_job import naming, storage
-from beam_job.metrics import PROCESS_TALLY
+from beam_job.metrics import IMAGES_DONE
 
 _POLL_SECONDS = 0.2
 _REMOTE_POLL_SECONDS = 5.0
@@ -33,7 +33,7 @@ class Watch:
 
     def __init__(self, output: str, in_process: bool) -> None:
         self._output, self._in_process = output, in_process
-        self._before = PROCESS_TALLY.images
+        self._before = IMAGES_DONE.count
         self._plan: dict[str, dict[str, int]] = {}
 
     def look(self) -> tuple[int, int | None]:
@@ -44,7 +44,7 @@ class Watch:
         images = self._plan.get("images")
         total = sum(images.values()) if images else None
         if self._in_process:
-            return PROCESS_TALLY.images - self._before, total
+            return IMAGES_DONE.count - self._before, total
         if not total:
             return 0, total
         receipts = sum(1 for _ in storage.list_files(storage.join(self._output, naming.RECEIPTS), recursive=False))

@@ -97,7 +97,8 @@ class ShardReceipt:
         them still hold.
       digest: SHA-256 of the file, in hexadecimal.
       size: Size of the file in bytes.
-      timings: Seconds spent per stage, summed over threads; the only part that differs from run to run.
+      timings: Seconds spent per stage, summed over threads, and ``retries``, the number of requests that were made
+        again because a service could not answer; the only part that differs from run to run.
     """
 
     shard: str

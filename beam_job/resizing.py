@@ -39,6 +39,20 @@ def _interpolation(size_in: int, size_out: int) -> tuple[Indices, Indices, Float
     return lower, upper, (position - floor).astype(np.float32)
 
 
+@functools.lru_cache(maxsize=1024)
+def _row_blocks(size_in: int, size_out: int) -> list[tuple[slice, slice | Indices, Indices, Float32Array]]:
+    """For each block of output rows: which it is, the input rows it needs, their places among those, and weights."""
+    above, below, weight = _interpolation(size_in, size_out)
+    blocks = []
+    for start in range(0, size_out, _BLOCK_ROWS):
+        block = slice(start, min(start + _BLOCK_ROWS, size_out))
+        needed, places = np.unique(np.concatenate((above[block], below[block])), return_inverse=True)
+        first, end = int(needed[0]), int(needed[-1]) + 1
+        rows = slice(first, end) if end - first == len(needed) else needed
+        blocks.append((block, rows, places, weight[block, np.newaxis]))
+    return blocks
+
+
 def resize_bilinear(pixels: npt.NDArray[Any], height: int, width: int) -> Float32Array:
     """``tf.image.resize(pixels, (height, width))``, bit for bit.
 
@@ -51,23 +65,22 @@ def resize_bilinear(pixels: npt.NDArray[Any], height: int, width: int) -> Float3
       float32 [height, width, 3] in the range of the input, not rounded.
     """
     left, right, x_weight = _interpolation(pixels.shape[1], width)
-    above, below, y_weight = _interpolation(pixels.shape[0], height)
     whole = pixels.view(_PIXEL_TYPES[pixels.dtype])[:, :, 0]
     columns, x_weight = np.concatenate((left, right)), np.repeat(x_weight, 4)
     result = np.empty((height, width, 3), np.float32)
-    for start in range(0, height, _BLOCK_ROWS):
-        block = slice(start, min(start + _BLOCK_ROWS, height))
-        rows, places = np.unique(np.concatenate((above[block], below[block])), return_inverse=True)
-        gathered = whole.take(rows, axis=0).take(columns, axis=1).view(pixels.dtype)
+    for block, rows, places, y_weight in _row_blocks(pixels.shape[0], height):
+        part = whole[rows] if isinstance(rows, slice) else whole.take(rows, axis=0)
+        gathered = part.take(columns, axis=1).view(pixels.dtype).astype(np.float32)
         near, far = np.split(gathered, 2, axis=1)
-        line = np.subtract(far, near, dtype=np.float32)
-        line *= x_weight
-        line += near
-        top, bottom = np.split(line.take(places, axis=0), 2)
+        far -= near
+        far *= x_weight
+        far += near
+        top, bottom = np.split(far.take(places, axis=0), 2)
         bottom -= top
-        bottom *= y_weight[block, np.newaxis]
+        bottom *= y_weight
         bottom += top
-        result[block] = bottom.reshape(-1, width, 4)[:, :, :3]
+        for channel in range(3):
+            result[block, :, channel] = bottom[:, channel::4]
     return result
 
 

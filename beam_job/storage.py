@@ -1,7 +1,7 @@
 """The only door to a filesystem: local paths directly, everything else through Beam's ``FileSystems``.
 
 Errors come out as Python's own: FileNotFoundError, PermissionError, and OSError for the rest, whatever the filesystem
-behind the path. A file written here appears whole or not at all.
+behind the path. A file written here appears whole or not at all. What fails for a passing reason is tried again.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from typing import IO, Any, BinaryIO, cast
 
+from beam_job.faults import persistently, python_errors
+
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 _COPY_BYTES = 1 << 20
+_SPOOL_BYTES = 16 << 20
 _GCS = "gs://"
 _GCS_CONNECTIONS = 64
 
@@ -66,24 +69,38 @@ def relative(path: str, root: str) -> str:
     return path[len(prefix) :] if path.startswith(prefix) else path
 
 
+def is_below(path: str, root: str) -> bool:
+    """Whether ``path`` lies in the directory ``root``; locally, links and ``..`` are followed first."""
+    if is_local(path) != is_local(root):
+        return False
+    if not is_local(path):
+        return path.startswith(root.rstrip("/") + "/") and ".." not in path.split("/")
+    real, real_root = os.path.realpath(path), os.path.realpath(root)
+    return real.startswith(real_root.rstrip(os.sep) + os.sep)
+
+
 def read_bytes(path: str) -> bytes:
     """The whole content of a file; one request where an object store is concerned."""
-    if path.startswith(_GCS):
-        bucket, _, name = path.removeprefix(_GCS).partition("/")
-        with _python_errors(path):
-            content: bytes = _gcs_client().bucket(bucket).blob(name).download_as_bytes()
-            return content
-    with open_read(path) as file, _python_errors(path):
+    with open_read(path) as file:
         return file.read()
 
 
 def open_read(path: str) -> BinaryIO:
-    """A file to read as bytes, as they stand: nothing is decompressed by its name."""
+    """A file to read as bytes, as they stand: nothing is decompressed by its name.
+
+    From another filesystem it is fetched whole, into memory or, when it is large, to this machine's temporary
+    directory; what is read then cannot fail half-way.
+    """
     if is_local(path):
         return open(path, "rb")
-    with _python_errors(path):
-        filesystems, uncompressed = _beam()
-        return cast(BinaryIO, filesystems.open(path, compression_type=uncompressed))
+    spool = _spool()
+    try:
+        _fetch(path, spool)
+    except BaseException:
+        spool.close()
+        raise
+    spool.seek(0)
+    return cast(BinaryIO, spool)
 
 
 def write_bytes(path: str, data: bytes) -> None:
@@ -97,7 +114,8 @@ def new_file(path: str) -> Iterator[IO[bytes]]:
     """A file to write, which appears at ``path`` when the block ends without an error, and not at all otherwise.
 
     Locally it is written beside its place under a temporary name, synced and renamed. For other filesystems it is
-    spooled to this machine's temporary directory, sent under a temporary name and renamed there.
+    spooled to memory or this machine's temporary directory first; to a bucket it is sent in one piece, elsewhere under
+    a temporary name and renamed there.
     """
     if is_local(path):
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
@@ -113,17 +131,15 @@ def new_file(path: str) -> Iterator[IO[bytes]]:
                 os.unlink(temporary)
             raise
         return
-    with tempfile.SpooledTemporaryFile(max_size=_COPY_BYTES) as spool:
-        yield spool
-        spool.seek(0)
-        with _python_errors(path):
-            _send(spool, path)
+    with _spool() as spool:
+        yield cast(IO[bytes], spool)
+        _send(spool, path)
 
 
 @contextlib.contextmanager
 def changed_file(path: str) -> Iterator[IO[bytes]]:
     """Like :func:`new_file`, but nothing is written when the file that is there holds the same bytes already."""
-    with tempfile.SpooledTemporaryFile(max_size=_COPY_BYTES) as spool:
+    with _spool() as spool:
         yield cast(IO[bytes], spool)
         if not _holds(path, spool):
             spool.seek(0)
@@ -152,18 +168,12 @@ def version_of(path: str) -> str:
 
 def exists(path: str) -> bool:
     """Whether there is a file (or, locally, a directory) at ``path``."""
-    if is_local(path):
-        return os.path.exists(path)
-    with _python_errors(path):
-        return bool(_beam()[0].exists(path))
+    return os.path.exists(path) if is_local(path) else _exists(path)
 
 
 def is_directory(path: str) -> bool:
     """Whether ``path`` is a directory, or, in an object store, a prefix with anything below it."""
-    if is_local(path):
-        return os.path.isdir(path)
-    with _python_errors(path):
-        return bool(_beam()[0].match([path.rstrip("/") + "/**"], limits=[1])[0].metadata_list)
+    return os.path.isdir(path) if is_local(path) else bool(_match(path.rstrip("/") + "/**", 1))
 
 
 def list_files(root: str, recursive: bool = True) -> Iterator[FileInfo]:
@@ -188,20 +198,18 @@ def list_folders(root: str) -> list[str] | None:
 
 def match(pattern: str) -> Iterator[FileInfo]:
     """The files that a glob matches: ``*`` and ``?`` within a directory's level, ``**`` across levels, ``[...]``."""
-    with _python_errors(pattern):
-        (result,) = _beam()[0].match([pattern])
-    for found in result.metadata_list:
+    for found in _match(pattern):
         yield FileInfo(found.path, f"{found.size_in_bytes}-{found.last_updated_in_seconds}")
 
 
 def delete(paths: Iterable[str]) -> None:
     """Deletes files; one that is gone already is no error."""
     for path in paths:
-        with contextlib.suppress(FileNotFoundError), _python_errors(path):
+        with contextlib.suppress(FileNotFoundError):
             if is_local(path):
                 os.unlink(path)
             else:
-                _beam()[0].delete([path])
+                _delete(path)
 
 
 def remove_empty_folders(root: str) -> None:
@@ -254,6 +262,11 @@ def _list_local(root: str, recursive: bool, above: frozenset[tuple[int, int]]) -
             yield from _list_local(entry.path, recursive, above | {here})
 
 
+def _blob(path: str) -> Any:
+    bucket, _, name = path.removeprefix(_GCS).partition("/")
+    return _gcs_client().bucket(bucket).blob(name)
+
+
 @functools.cache
 def _gcs_client() -> Any:
     """The process's client of Google Cloud Storage, with Beam's credentials and a connection for every reader."""
@@ -269,7 +282,7 @@ def _gcs_client() -> Any:
 def _local_info(path: str) -> FileInfo:
     try:
         status = os.stat(path)
-    except OSError:  # a dangling link, or a file that just went: reading it will tell
+    except (OSError, ValueError):  # a dangling link, a file that just went, no possible name: reading it will tell
         return FileInfo(path, "")
     return FileInfo(path, f"{status.st_size}-{status.st_mtime_ns}")
 
@@ -278,12 +291,56 @@ def _temporary_name(path: str) -> str:
     return f"{path}.tmp-{secrets.token_hex(4)}"
 
 
-def _send(spool: IO[bytes], path: str) -> None:
-    filesystems, uncompressed = _beam()
-    temporary = _temporary_name(path)
-    with filesystems.create(temporary, compression_type=uncompressed) as file:
-        shutil.copyfileobj(spool, file, _COPY_BYTES)
-    filesystems.rename([temporary], [path])
+def _spool() -> Any:
+    """A file in memory that moves to the disk when it grows."""
+    return tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)
+
+
+@persistently
+def _fetch(path: str, spool: Any) -> None:
+    spool.seek(0)
+    spool.truncate()
+    with python_errors(path):
+        if path.startswith(_GCS):
+            _blob(path).download_to_file(spool, retry=None)
+            return
+        filesystems, uncompressed = _beam()
+        with filesystems.open(path, compression_type=uncompressed) as file:
+            shutil.copyfileobj(file, spool, _COPY_BYTES)
+
+
+@persistently
+def _send(spool: Any, path: str) -> None:
+    spool.seek(0)
+    with python_errors(path):
+        if path.startswith(_GCS):
+            # An object appears when it is complete and not before, so no temporary name is needed.
+            _blob(path).upload_from_file(spool, retry=None)
+            return
+        filesystems, uncompressed = _beam()
+        temporary = _temporary_name(path)
+        with filesystems.create(temporary, compression_type=uncompressed) as file:
+            shutil.copyfileobj(spool, file, _COPY_BYTES)
+        filesystems.rename([temporary], [path])
+
+
+@persistently
+def _exists(path: str) -> bool:
+    with python_errors(path):
+        return bool(_beam()[0].exists(path))
+
+
+@persistently
+def _match(pattern: str, limit: int | None = None) -> list[Any]:
+    with python_errors(pattern):
+        (result,) = _beam()[0].match([pattern], limits=None if limit is None else [limit])
+        return list(result.metadata_list)
+
+
+@persistently
+def _delete(path: str) -> None:
+    with python_errors(path):
+        _beam()[0].delete([path])
 
 
 def _beam() -> tuple[Any, Any]:
@@ -291,34 +348,3 @@ def _beam() -> tuple[Any, Any]:
     from apache_beam.io.filesystems import FileSystems
 
     return FileSystems, CompressionTypes.UNCOMPRESSED
-
-
-@contextlib.contextmanager
-def _python_errors(path: str) -> Iterator[None]:
-    """Turns what Beam and the cloud clients raise into Python's own errors."""
-    try:
-        yield
-    except OSError as error:
-        cause = _cause(error)
-        if cause is error:
-            raise
-        _raise_as_python(path, cause)
-    except Exception as error:  # cloud clients have trees of exceptions of their own
-        _raise_as_python(path, error)
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What lies beneath a BeamIOError, which keeps the real errors in a mapping."""
-    details = getattr(error, "exception_details", None)
-    inner = [value for value in details.values() if isinstance(value, BaseException)] if details else []
-    return inner[0] if inner else error
-
-
-def _raise_as_python(path: str, error: BaseException) -> None:
-    code = getattr(error, "code", None) or getattr(error, "status_code", None)
-    message = f"{path}: {error}"
-    if isinstance(error, FileNotFoundError) or code == 404:
-        raise FileNotFoundError(message) from error
-    if isinstance(error, PermissionError) or code in (401, 403):
-        raise PermissionError(message) from error
-    raise OSError(message) from error

@@ -31,6 +31,8 @@ def print_summary(result: RunResult, console: Console | None = None) -> None:
     )
     console.print(f"engine: {escape(_engine(result.engine))}")
     console.print(f"time in threads: {_shares(result.stages)}")
+    if result.retries:
+        console.print(f"{result.retries:,} requests had to be made again")
     split = next(iter(result.splits))
     console.print("\nload it with:", style="bold")
     # Not wrapped, so that it can be copied.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -11,9 +12,11 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from beam_job import naming, storage
-from beam_job.errors import OutputError
+from beam_job.errors import JobFailedError, OutputError
 
 _SHOWN = 3
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_FORBIDDEN = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def check_target(output: str, overwrite: bool, resume: bool = False) -> list[str]:
@@ -102,3 +105,22 @@ def clear_target(output: str, stale: list[str], identity: Mapping[str, Any]) -> 
         storage.write_bytes(storage.join(output, naming.INTENT), json.dumps(identity).encode())
     except OSError as error:
         raise OutputError(f"The target {output} cannot be written: {error}") from None
+
+
+@contextlib.contextmanager
+def writing(output: str, name: str) -> Iterator[None]:
+    """Says what became of the target when the block, which writes ``name`` there, cannot.
+
+    Raises:
+      JobFailedError: the operating system or the store refused; what is committed stays.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            words = f"There is no space left for {name} at {output}. Make room"
+        elif error.errno in _FORBIDDEN or isinstance(error, PermissionError):
+            words = f"{name} may not be written to {output} any more ({error}). Restore the permission"
+        else:
+            words = f"{name} cannot be written to {output} ({error}). Mend that"
+        raise JobFailedError(f"{words}, then run again with --resume: what is committed is kept.") from error

@@ -16,7 +16,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
-from beam_job import finalisation, naming, storage
+from beam_job import finalisation, naming, storage, target
 from beam_job.engines import choose_engine, load_engine
 from beam_job.extraction import ExtractionConfig, Extractor, duplicate_ids, make_config
 from beam_job.finalisation import RunDescription
@@ -32,6 +32,7 @@ from beam_job.sources import Source
 # Shards under way at once per DoFn instance: while one drains, the next has begun, and the cores stay busy.
 SHARDS_IN_FLIGHT = 2
 DUPLICATES_SHOWN = 5
+_COUNTED = ("images", "records", "errors", "shards", "retries")
 
 
 class ImageRefCoder(Coder):  # type: ignore[misc]
@@ -220,7 +221,8 @@ def _name_and_fingerprint(receipt: ShardReceipt) -> tuple[str, str]:
 
 
 def _finalise(plan: DatasetPlan, output: str, run: RunDescription, fingerprints: Mapping[str, str]) -> None:
-    finalisation.finalise(output, plan, run, fingerprints)
+    with target.writing(output, "The metadata"):
+        finalisation.finalise(output, plan, run, fingerprints)
 
 
 class _TallyFn(beam.CombineFn):  # type: ignore[misc]
@@ -257,7 +259,8 @@ class _MakePlanFn(beam.DoFn):  # type: ignore[misc]
         if repeated := sorted(duplicates):
             raise duplicate_ids(repeated[:DUPLICATES_SHOWN], len(repeated))
         plan = make_plan(tally, self._options, self._vocabulary, self._source, self._earlier_shards)
-        storage.write_bytes(storage.join(self._output, naming.PLAN), json.dumps(plan.to_json()).encode())
+        with target.writing(self._output, naming.PLAN):
+            storage.write_bytes(storage.join(self._output, naming.PLAN), json.dumps(plan.to_json()).encode())
         yield plan
 
 
@@ -292,7 +295,7 @@ class _ExtractShardsFn(_ModelFn):
 
     def __init__(self, config: ExtractionConfig, shared: Shared) -> None:
         super().__init__(config, shared)
-        self._counters = {name: Metrics.counter(NAMESPACE, name) for name in ("images", "records", "errors", "shards")}
+        self._counters = {name: Metrics.counter(NAMESPACE, name) for name in _COUNTED}
         self._times = {stage: Metrics.counter(NAMESPACE, f"{stage}_milliseconds") for stage in STAGES}
 
     def setup(self) -> None:
@@ -327,6 +330,7 @@ class _ExtractShardsFn(_ModelFn):
             "records": receipt.records,
             "errors": len(receipt.failures),
             "shards": 1,
+            "retries": int(receipt.timings["retries"]),
         }
         for name, count in counts.items():
             self._counters[name].inc(count)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from beam_job.allocation import keep_freed_memory
 from beam_job.decoding import DecodePolicy, decode_image
 from beam_job.engines import BATCH_SIZES, EngineChoice, load_engine
 from beam_job.extraction import available_cores
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--decode", default="exact")
     given = parser.parse_args()
+    keep_freed_memory()
     spec, cores = describe_model(ModelOptions()), available_cores()
     size = BATCH_SIZES[given.engine]
     engine = load_engine(EngineChoice(given.engine, given.precision), spec, size, cores)

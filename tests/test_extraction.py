@@ -104,7 +104,7 @@ def test_a_shard_is_committed_with_a_receipt_for_every_ref(extractor: Extractor,
     assert receipt.label_counts == {-1: 3, 0: 4, 1: 3}
     content = storage.read_bytes(storage.join(extractor.config.output, SHARD.file_name))
     assert len(list(read_records(io.BytesIO(content)))) == 10
-    assert set(receipt.timings) == {"read", "decode", "model", "write", "wall"}
+    assert set(receipt.timings) == {"read", "decode", "model", "write", "wall", "retries"}
 
 
 def test_bytes_do_not_depend_on_the_order_the_refs_come_in(extractor: Extractor, refs: list[ImageRef]) -> None:

@@ -16,7 +16,19 @@ PACKAGE = Path(beam_job.__file__).parent
 # Lowest first; ARCHITECTURE.md draws the same.
 FLOORS = (
     {"errors", "records"},
-    {"options", "naming", "sharding", "metrics", "registry", "isolation", "threadmap", "wheels", "tensorflow_runtime"},
+    {
+        "allocation",
+        "faults",
+        "isolation",
+        "metrics",
+        "naming",
+        "options",
+        "registry",
+        "sharding",
+        "tensorflow_runtime",
+        "threadmap",
+        "wheels",
+    },
     {"storage", "cache"},
     {"sources", "labels", "decoding", "resizing", "models", "writers", "commit", "dead_letters", "metadata", "target"},
     {"engines"},
@@ -25,6 +37,7 @@ FLOORS = (
         "extraction",
         "resumption",
         "finalisation",
+        "forecast",
         "verification",
         "inspection",
         "progress",
@@ -123,6 +136,7 @@ def test_the_public_names_are_these() -> None:
         "ExtractFeatures",
         "Failure",
         "FeatureRecord",
+        "Forecast",
         "ImageRef",
         "ModelReport",
         "RunResult",
@@ -131,6 +145,7 @@ def test_the_public_names_are_these() -> None:
         "extract",
         "inspect_model",
         "load_features",
+        "plan",
         "verify",
     ]
     for name in beam_job.__all__:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from beam_job import naming
-from beam_job.metrics import PROCESS_TALLY
+from beam_job.metrics import IMAGES_DONE
 from beam_job.progress import Lines, Watch, show_progress
 
 
@@ -13,7 +13,7 @@ def test_in_process_images_are_counted_as_they_are_done(tmp_path: Path) -> None:
     assert watch.look() == (0, None)
     (tmp_path / naming.WORK).mkdir()
     (tmp_path / naming.PLAN).write_text(json.dumps({"images": {"train": 30, "test": 10}, "shards": {"train": 4}}))
-    PROCESS_TALLY.add(7)
+    IMAGES_DONE.add(7)
     assert watch.look() == (7, 40)
 
 

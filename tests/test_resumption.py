@@ -18,7 +18,7 @@ import pytest
 from filelock import FileLock
 
 import beam_job
-from beam_job import naming
+from beam_job import commit, naming
 from beam_job.engines.openvino_engine import OpenVinoEngine
 from beam_job.errors import JobFailedError, OutputError
 from beam_job.records import Float32Array
@@ -208,6 +208,29 @@ def test_features_made_in_different_ways_are_never_mixed(
     assert "--resume would mix features" in str(caught.value)
     assert words in str(caught.value)
     assert stamps(output) == before
+
+
+def test_a_receipt_never_outlives_the_file_that_it_speaks_of(
+    photos: Path, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run over changed images ends between a file and its receipt; then the images are as they were before."""
+    output, changed = tmp_path / "out", photos / "class-1/004.jpg"
+    beam_job.extract(str(photos), str(output), **options)
+    expected = comparable_files(output)
+    before = (changed.read_bytes(), changed.stat())
+    changed.write_bytes(jpeg(photograph(45, 45, 101)))
+
+    def end(*_: Any) -> None:
+        raise OSError("the end")
+
+    monkeypatch.setattr(commit, "write_receipt", end)
+    with pytest.raises(JobFailedError, match="the end"):
+        beam_job.extract(str(photos), str(output), resume=True, **options)
+    monkeypatch.undo()
+    changed.write_bytes(before[0])
+    os.utime(changed, ns=(before[1].st_atime_ns, before[1].st_mtime_ns))
+    beam_job.extract(str(photos), str(output), resume=True, **options)
+    assert comparable_files(output) == expected
 
 
 def test_a_failed_run_can_be_gone_on_with(photos: Path, tmp_path: Path, options: Options) -> None:

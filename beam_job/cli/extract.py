@@ -29,14 +29,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", metavar="FILE", help="Options from a YAML file, or from the run.json of an earlier run."
     )
+    parser.add_argument(
+        "--dry_run", action="store_true", help="Say what would be done, and do nothing; the same as beam-job plan."
+    )
     parser.add_argument("--json", action="store_true", help="Print the result as JSON.")
+
+
+def read_options(arguments: argparse.Namespace) -> ExtractOptions:
+    """The options from the command line and from ``--config``; the command line wins.
+
+    Raises:
+      UsageError: one of them is wrong or missing.
+    """
+    values = read_config(arguments.config) if arguments.config else {}
+    values.update(given_options(arguments, (field for _, field in extract_fields())))
+    return ExtractOptions.of(**values)
 
 
 def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     """Extracts, and prints the summary."""
-    values = read_config(arguments.config) if arguments.config else {}
-    values.update(given_options(arguments, (field for _, field in extract_fields())))
-    options = ExtractOptions.of(**values)
+    if arguments.dry_run:
+        from beam_job.cli import plan
+
+        return plan.run(arguments, rest)
+    options = read_options(arguments)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
     from beam_job.pipeline import run_extract

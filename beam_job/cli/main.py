@@ -9,11 +9,17 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from beam_job import __version__
-from beam_job.cli import extract, inspect_model, samples, verify
+from beam_job.cli import extract, inspect_model, plan, samples, verify
 from beam_job.errors import EXIT_INTERRUPTED, BeamJobError, UsageError
 from beam_job.options import nearest
 
-COMMANDS = {"extract": extract, "inspect-model": inspect_model, "samples": samples, "verify": verify}
+COMMANDS = {
+    "extract": extract,
+    "plan": plan,
+    "inspect-model": inspect_model,
+    "samples": samples,
+    "verify": verify,
+}
 
 
 class Parser(argparse.ArgumentParser):

@@ -1,0 +1,194 @@
+"""What a run would do, before anybody pays for it: a plain loop over the refs, and a few images for the speed."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from beam_job.commit import image_fingerprint, read_receipt
+from beam_job.extraction import ExtractionConfig, Extractor, duplicate_ids
+from beam_job.labels import LabelVocabulary
+from beam_job.metrics import StageTimes
+from beam_job.naming import ShardName
+from beam_job.options import ExtractOptions
+from beam_job.planning import DatasetPlan, SplitPolicy, Tally, make_plan
+from beam_job.records import FeatureRecord, ImageRef, ShardReceipt
+from beam_job.resumption import EarlierRun
+from beam_job.sharding import stable_hash
+from beam_job.sources import Source, all_refs
+from beam_job.writers.examples import pack_example
+from beam_job.writers.tfrecord import frame
+
+_SAMPLE = 64
+_DUPLICATES_SHOWN = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Forecast:
+    """What a run would do.
+
+    Attributes:
+      images: Split name to number of images.
+      shards: Split name to number of shards.
+      classes: Number of labels.
+      model: The model's identity, as in run.json.
+      features: Feature name to the shape for one image.
+      engine: What would run it, as in run.json.
+      carried_over: Images whose features, or error rows, an earlier run at the output has already.
+      changed: Images that it knows in another version.
+      retried: Images that failed in it and would be tried again.
+      removed: Images that it knows and the input has no more.
+      images_per_second: On this machine, reading included, from the first images; None when none gives features.
+      seconds: For the images that would be extracted, at that rate; None likewise.
+      output_bytes: What the shards would take; None likewise.
+    """
+
+    images: Mapping[str, int]
+    shards: Mapping[str, int]
+    classes: int
+    model: Mapping[str, Any]
+    features: Mapping[str, tuple[int, ...]]
+    engine: Mapping[str, Any]
+    carried_over: int
+    changed: int
+    retried: int
+    removed: int
+    images_per_second: float | None
+    seconds: float | None
+    output_bytes: int | None
+
+    @property
+    def total(self) -> int:
+        """Images in all splits."""
+        return sum(self.images.values())
+
+    @property
+    def to_extract(self) -> int:
+        """Images that would be read, decoded and run through the model."""
+        return self.total - self.carried_over
+
+
+def forecast(
+    options: ExtractOptions,
+    config: ExtractionConfig,
+    source: Source,
+    splits: SplitPolicy,
+    vocabulary: LabelVocabulary | None,
+    extractor: Extractor,
+    earlier: EarlierRun | None,
+) -> Forecast:
+    """Looks at every ref twice, and at a few images.
+
+    Args:
+      options: What the user says.
+      config: What would be done to each image, with the shapes of the features.
+      source: The input.
+      splits: How images get their splits.
+      vocabulary: The labels, if the user gave them.
+      extractor: What would do the work.
+      earlier: The run that would be gone on with.
+
+    Raises:
+      InputError: there is no image, or ids repeat.
+    """
+    tally = _tally(source, splits)
+    plan = make_plan(tally, options.shard, vocabulary, options.source.input, earlier.shards if earlier else None)
+    known = _Known(config, plan) if earlier else None
+    if known:
+        for ref in all_refs(source):
+            known.look_up(splits.assign(ref))
+    carried_over = known.carried_over if known else 0
+    rate, size = _measure(extractor, itertools.islice(all_refs(source), _SAMPLE), plan.vocabulary)
+    return Forecast(
+        images=plan.images,
+        shards=plan.shards,
+        classes=len(plan.vocabulary.names),
+        model=config.model.to_json(),
+        features=config.model.outputs,
+        engine=config.engine.to_json(),
+        carried_over=carried_over,
+        changed=known.changed if known else 0,
+        retried=known.retried if known else 0,
+        removed=known.removed if known else 0,
+        images_per_second=rate,
+        seconds=(plan.total - carried_over) / rate if rate else None,
+        output_bytes=round(plan.total * size) if size else None,
+    )
+
+
+def _tally(source: Source, splits: SplitPolicy) -> Tally:
+    tally = Tally()
+    seen: set[int] = set()
+    repeated: list[str] = []
+    for ref in all_refs(source):
+        tally.add(splits.assign(ref))
+        if source.ids_unique:
+            continue
+        key = stable_hash(ref.id)
+        if key in seen:
+            repeated.append(f"{ref.id!r}")
+        seen.add(key)
+    if repeated:
+        raise duplicate_ids(repeated[:_DUPLICATES_SHOWN], len(repeated))
+    return tally
+
+
+class _Known:
+    """What the receipts of an earlier run say of each image."""
+
+    def __init__(self, config: ExtractionConfig, plan: DatasetPlan) -> None:
+        self._config, self._plan = config, plan
+        self._versions: dict[str, str] = {}
+        self._failed: set[str] = set()
+        for receipt in self._receipts():
+            self._versions.update(receipt.versions)
+            self._failed.update(failure.id for failure in receipt.failures)
+        self.removed = len(self._versions)
+        self.carried_over = self.changed = self.retried = 0
+
+    def look_up(self, ref: ImageRef) -> None:
+        """Counts a ref as what it is."""
+        version = self._versions.get(ref.id)
+        if version is None:
+            return
+        self.removed -= 1
+        if version != image_fingerprint(self._config.identity_digest, ref):
+            self.changed += 1
+        elif self._config.retry_errors and ref.id in self._failed:
+            self.retried += 1
+        else:
+            self.carried_over += 1
+
+    def _receipts(self) -> Iterator[ShardReceipt]:
+        for shard in self._plan.shard_names():
+            receipt = self._receipt(shard)
+            if receipt:
+                yield receipt
+
+    def _receipt(self, shard: ShardName) -> ShardReceipt | None:
+        try:
+            return read_receipt(self._config.output, shard)
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+
+def _measure(
+    extractor: Extractor, refs: Iterable[ImageRef], vocabulary: LabelVocabulary
+) -> tuple[float | None, float | None]:
+    """Images per second, and bytes of a record, from images that are extracted and thrown away."""
+    sample = list(refs)
+    found = [
+        outcome
+        for outcome in extractor.outcomes(iter(sample), vocabulary, StageTimes())
+        if isinstance(outcome, FeatureRecord)
+    ]
+    if not found:
+        return None, None
+    start = time.perf_counter()
+    for _ in extractor.outcomes(iter(sample), vocabulary, StageTimes()):
+        pass
+    rate = len(sample) / (time.perf_counter() - start)
+    return rate, sum(len(frame(pack_example(record))) for record in found) / len(found)
