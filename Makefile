@@ -32,6 +32,7 @@ bench:
 	build/bench-venv/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt -e .
 	build/bench-venv/bin/python -m compileall -q build/bench-venv/lib || true
 	build/bench-venv/bin/python -m benchmarks.bench
+	build/bench-venv/bin/python -m benchmarks.chart
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

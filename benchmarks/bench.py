@@ -30,7 +30,7 @@ from benchmarks.photographs import make_photographs, write_list
 
 OURS = "beam_job"
 PEERS = ("loop", "tf_data", "run_inference", "ray_data", "daft_frame")
-COUNTS = {"small": (240, 1200), "large": (36, 144)}
+COUNTS = {"small": (240, 1200), "large": (60, 300)}
 _SAMPLE_SECONDS = 0.1
 _LONGEST_RUN = 900
 

@@ -227,6 +227,7 @@ def test_a_receipt_never_outlives_the_file_that_it_speaks_of(
     with pytest.raises(JobFailedError, match="the end"):
         beam_job.extract(str(photos), str(output), resume=True, **options)
     monkeypatch.undo()
+    assert not (output / naming.SUCCESS).exists()
     changed.write_bytes(before[0])
     os.utime(changed, ns=(before[1].st_atime_ns, before[1].st_mtime_ns))
     beam_job.extract(str(photos), str(output), resume=True, **options)

@@ -1,0 +1,50 @@
+"""Draws docs/benchmarks.svg from docs/benchmarks.json: python -m benchmarks.chart."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("svg")
+from matplotlib import pyplot as plt
+
+TITLES = {
+    "small-fp32": "500x375 photographs, fp32",
+    "small-bf16": "500x375 photographs, bf16",
+    "large-exact": "12-megapixel photographs, fp32",
+    "large-fast": "12-megapixel photographs, fp32, scaled",
+}
+OURS, OTHERS, LIMIT = "#1b7f5c", "#b8c4cc", "#444444"
+
+
+def main() -> None:
+    """Reads the results, and draws a panel for each case."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--results", default="docs/benchmarks.json")
+    parser.add_argument("--chart", default="docs/benchmarks.svg")
+    given = parser.parse_args()
+    results = json.loads(Path(given.results).read_text())
+    # Text stays text, and the file is the same for the same results.
+    plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "benchmarks", "font.size": 9})
+    figure, panels = plt.subplots(2, 2, figsize=(9, 5.2), layout="constrained")
+    for panel, (name, case) in zip(panels.flat, results["cases"].items(), strict=False):
+        contenders = dict(reversed(case["contenders"].items()))
+        rates = [row["marginal_rate"] for row in contenders.values()]
+        colours = [OURS if contender == "beam_job" else OTHERS for contender in contenders]
+        bars = panel.barh(list(contenders), rates, color=colours)
+        panel.bar_label(bars, [f"{rate:.0f}" for rate in rates], padding=3)
+        panel.axvline(case["ceiling"], color=LIMIT, linestyle=":", linewidth=1)
+        panel.set_title(TITLES.get(name, name), fontsize=10)
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.margins(x=0.12)
+    figure.supxlabel(
+        f"images per second on {results['cores']} cores; dotted: decoding and the engine alone", fontsize=9
+    )
+    figure.savefig(given.chart, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
