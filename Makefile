@@ -33,6 +33,7 @@ bench:
 	build/bench-venv/bin/python -m compileall -q build/bench-venv/lib || true
 	build/bench-venv/bin/python -m benchmarks.bench
 	build/bench-venv/bin/python -m benchmarks.chart
+	build/bench-venv/bin/python -m benchmarks.page
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

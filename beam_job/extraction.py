@@ -49,6 +49,8 @@ from beam_job.resumption import carried_over
 from beam_job.sharding import order_key
 from beam_job.threadmap import batched, map_in_order
 
+_DUPLICATES_SHOWN = 5
+
 Outcome = FeatureRecord | Failure
 Content = tuple[ImageRef, bytes | Failure]
 
@@ -401,13 +403,14 @@ def check_unique(ordered: list[ImageRef]) -> None:
     """
     for one, two in itertools.pairwise(ordered):
         if one.id == two.id:
-            raise duplicate_ids([f"{one.id!r} ({one.uri} and {two.uri})"], 1)
+            raise duplicate_ids([f"{one.id!r} ({one.uri} and {two.uri})"])
 
 
-def duplicate_ids(examples: list[str], count: int) -> InputError:
-    """The error for ids that are not unique; a few of them are named."""
-    more = f" and {count - len(examples)} more" if count > len(examples) else ""
+def duplicate_ids(repeated: Sequence[str]) -> InputError:
+    """The error for ids that are not unique; the first few of them are named."""
+    shown = ", ".join(repeated[:_DUPLICATES_SHOWN])
+    more = f" and {len(repeated) - _DUPLICATES_SHOWN} more" if len(repeated) > _DUPLICATES_SHOWN else ""
     return InputError(
-        f"Expected every image to have an id of its own, found repeated: {', '.join(examples)}{more}. Remove the "
+        f"Expected every image to have an id of its own, found repeated: {shown}{more}. Remove the "
         f"repeated rows, or give the manifest an id column."
     )

@@ -23,7 +23,6 @@ from beam_job.writers.examples import pack_example
 from beam_job.writers.tfrecord import frame
 
 _SAMPLE = 64
-_DUPLICATES_SHOWN = 5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,7 +131,7 @@ def _tally(source: Source, splits: SplitPolicy) -> Tally:
             repeated.append(f"{ref.id!r}")
         seen.add(key)
     if repeated:
-        raise duplicate_ids(repeated[:_DUPLICATES_SHOWN], len(repeated))
+        raise duplicate_ids(repeated)
     return tally
 
 

@@ -31,7 +31,6 @@ from beam_job.sources import Source
 
 # Shards under way at once per DoFn instance: while one drains, the next has begun, and the cores stay busy.
 SHARDS_IN_FLIGHT = 2
-DUPLICATES_SHOWN = 5
 _COUNTED = ("images", "records", "errors", "shards", "retries")
 
 
@@ -257,7 +256,7 @@ class _MakePlanFn(beam.DoFn):  # type: ignore[misc]
 
     def process(self, tally: Tally, duplicates: Iterable[str]) -> Iterator[DatasetPlan]:
         if repeated := sorted(duplicates):
-            raise duplicate_ids(repeated[:DUPLICATES_SHOWN], len(repeated))
+            raise duplicate_ids(repeated)
         plan = make_plan(tally, self._options, self._vocabulary, self._source, self._earlier_shards)
         with target.writing(self._output, naming.PLAN):
             storage.write_bytes(storage.join(self._output, naming.PLAN), json.dumps(plan.to_json()).encode())

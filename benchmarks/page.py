@@ -1,0 +1,68 @@
+"""Writes the tables of docs/benchmarks.md from docs/benchmarks.json: python -m benchmarks.page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from benchmarks.chart import TITLES
+
+OURS = "beam_job"
+_TABLES = re.compile(r"(<!-- tables -->\n).*(<!-- end of tables -->)", re.DOTALL)
+
+
+def table(name: str, case: dict[str, Any]) -> str:
+    """A case as a table in Markdown."""
+    _, high = case["counts"]
+    rows = [
+        f"### {TITLES[name]}",
+        "",
+        f"| | images/s | span | {high:,} images, whole | peak memory | least cosine |",
+        "|---|---|---|---|---|---|",
+    ]
+    for contender, found in case["contenders"].items():
+        least, most = found["marginal_rate_span"]
+        bold = "**" if contender == OURS else ""
+        rows.append(
+            f"| {bold}{contender}{bold} | {found['marginal_rate']:.0f} | {least:.0f} to {most:.0f} | "
+            f"{found['whole_seconds']:.1f} s | {found['peak_megabytes']:,.0f} MB | {found['least_cosine']:.6f} |"
+        )
+    rows.append(f"| decoding and the engine alone | {case['ceiling']:.0f} | | | | |")
+    return "\n".join([*rows, "", words(case), ""])
+
+
+def words(case: dict[str, Any]) -> str:
+    """The ratios, in a sentence."""
+    found = dict(case["contenders"])
+    ours = found.pop(OURS)
+    loop = found.pop("loop", None)
+    rate = max(row["marginal_rate"] for row in found.values())
+    whole = min(row["whole_seconds"] for row in found.values())
+    memory = min(row["peak_megabytes"] for row in (*found.values(), *([loop] if loop else [])))
+    sentence = (
+        f"Against the best of the others: {ours['marginal_rate'] / rate:.2f} times the rate, the whole process "
+        f"{whole / ours['whole_seconds']:.2f} times as fast, {ours['peak_megabytes'] / memory:.2f} of the leanest's "
+        f"memory; {ours['marginal_rate'] / case['ceiling']:.0%} of the ceiling."
+    )
+    if loop:
+        sentence += f" Against the tutorial's loop: {ours['marginal_rate'] / loop['marginal_rate']:.2f} times the rate."
+    return sentence
+
+
+def main() -> None:
+    """Reads the results, and puts the tables in their place on the page."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--results", default="docs/benchmarks.json")
+    parser.add_argument("--page", default="docs/benchmarks.md")
+    given = parser.parse_args()
+    results = json.loads(Path(given.results).read_text())
+    tables = "\n".join(table(name, case) for name, case in results["cases"].items())
+    page = Path(given.page)
+    page.write_text(_TABLES.sub(lambda found: f"{found[1]}\n{tables}\n{found[2]}", page.read_text()))
+
+
+if __name__ == "__main__":
+    main()
