@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -137,10 +137,13 @@ def test_a_config_that_is_none(tmp_path: Path, content: str, capsys: pytest.Capt
 def test_an_interrupt_ends_it_with_130_and_leaves_no_success(samples: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     command = [sys.executable, "-m", "beam_job", "extract", f"--input={samples}", f"--output={output}"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Many shards, so that most of the work is still to do when the first receipt is there.
+    process = subprocess.Popen(
+        [*command, "--num_shards=100"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
     try:
         while process.poll() is None and not list(output.glob("receipts/*.json")):
-            os.sched_yield()
+            time.sleep(0.01)
         process.send_signal(signal.SIGINT)
         _, error = process.communicate(timeout=60)
     finally:
