@@ -137,9 +137,14 @@ def test_a_config_that_is_none(tmp_path: Path, content: str, capsys: pytest.Capt
 def test_an_interrupt_ends_it_with_130_and_leaves_no_success(samples: Path, tmp_path: Path) -> None:
     output = tmp_path / "out"
     command = [sys.executable, "-m", "beam_job", "extract", f"--input={samples}", f"--output={output}"]
-    # Many shards, so that most of the work is still to do when the first receipt is there.
+    # Many shards, so that most of the work is still to do when the first receipt is there. The signal is set to count,
+    # since a suite that a shell starts in the background inherits that it is ignored.
     process = subprocess.Popen(
-        [*command, "--num_shards=100"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--num_shards=100"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         while process.poll() is None and not list(output.glob("receipts/*.json")):
