@@ -57,7 +57,7 @@ def find_receipt(output: str, shard: ShardName, wanted: str) -> ShardReceipt | N
     """The receipt of a shard that is committed with the fingerprint ``wanted``, or None."""
     try:
         receipt = read_receipt(output, shard)
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
+    except (FileNotFoundError, ValueError):
         return None
     committed = receipt.fingerprint == wanted and storage.exists(storage.join(output, shard.file_name))
     return receipt if committed else None
@@ -68,9 +68,13 @@ def read_receipt(output: str, shard: ShardName) -> ShardReceipt:
 
     Raises:
       FileNotFoundError: there is none.
-      ValueError, KeyError, TypeError: it cannot be understood.
+      ValueError: it cannot be understood.
     """
-    return ShardReceipt.from_json(json.loads(storage.read_bytes(storage.join(output, shard.receipt_name))))
+    content = storage.read_bytes(storage.join(output, shard.receipt_name))
+    try:
+        return ShardReceipt.from_json(json.loads(content))
+    except (KeyError, TypeError) as error:
+        raise ValueError(str(error)) from None
 
 
 def write_receipt(output: str, shard: ShardName, receipt: ShardReceipt) -> None:
@@ -87,7 +91,7 @@ def withdraw_receipt(output: str, shard: ShardName, wanted: str) -> None:
         receipt = read_receipt(output, shard)
     except FileNotFoundError:
         return
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
         receipt = None
     if receipt is None or receipt.fingerprint != wanted:
         storage.delete([storage.join(output, shard.receipt_name)])

@@ -36,7 +36,6 @@ _WHITE = (255, 255, 255, 255)
 _HARMLESS_JPEG_WARNINGS = ("extraneous bytes before marker",)
 
 # An image that is too large or damaged becomes an error row: no second voice is needed.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 RgbxArray = npt.NDArray[Any]

@@ -103,9 +103,7 @@ def finalise(output: str, plan: DatasetPlan, run: RunDescription, fingerprints: 
     _write_metadata(output, plan, run, totals, problem)
     if problem:
         raise JobFailedError(problem)
-    expected = {naming.SUCCESS, naming.LOCK, *naming.METADATA}
-    for shard in plan.shard_names():
-        expected |= {shard.file_name, shard.receipt_name}
+    expected = naming.files_of(plan.shard_names()) | {naming.LOCK}
     present = {storage.relative(info.path, output): info.path for info in storage.list_files(output)}
     storage.delete(path for name, path in present.items() if naming.is_ours(name) and name not in expected)
     storage.remove_empty_folders(storage.join(output, naming.WORK))
@@ -119,7 +117,7 @@ def _receipts(output: str, plan: DatasetPlan, fingerprints: Mapping[str, str]) -
     def read(shard: ShardName) -> ShardReceipt:
         try:
             receipt = read_receipt(output, shard)
-        except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+        except (FileNotFoundError, ValueError) as error:
             raise JobFailedError(
                 f"The receipt of {shard.file_name} cannot be read ({error}); run again with --resume to make up for it."
             ) from None

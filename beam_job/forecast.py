@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from beam_job.commit import image_fingerprint, read_receipt
@@ -14,8 +14,8 @@ from beam_job.labels import LabelVocabulary
 from beam_job.metrics import StageTimes
 from beam_job.naming import ShardName
 from beam_job.options import ExtractOptions
-from beam_job.planning import DatasetPlan, SplitPolicy, Tally, make_plan
-from beam_job.records import FeatureRecord, ImageRef, ShardReceipt
+from beam_job.planning import SplitPolicy, Tally, make_plan
+from beam_job.records import FeatureRecord, ImageRef
 from beam_job.resumption import EarlierRun
 from beam_job.sharding import stable_hash
 from beam_job.sources import Source, all_refs
@@ -74,7 +74,6 @@ def forecast(
     options: ExtractOptions,
     config: ExtractionConfig,
     source: Source,
-    splits: SplitPolicy,
     vocabulary: LabelVocabulary | None,
     extractor: Extractor,
     earlier: EarlierRun | None,
@@ -85,7 +84,6 @@ def forecast(
       options: What the user says.
       config: What would be done to each image, with the shapes of the features.
       source: The input.
-      splits: How images get their splits.
       vocabulary: The labels, if the user gave them.
       extractor: What would do the work.
       earlier: The run that would be gone on with.
@@ -93,13 +91,13 @@ def forecast(
     Raises:
       InputError: there is no image, or ids repeat.
     """
+    splits = SplitPolicy(options.source.splits, options.source.split_seed)
     tally = _tally(source, splits)
     plan = make_plan(tally, options.shard, vocabulary, options.source.input, earlier.shards if earlier else None)
-    known = _Known(config, plan) if earlier else None
-    if known:
+    known = _Known(config, plan.shard_names() if earlier else ())
+    if earlier:
         for ref in all_refs(source):
             known.look_up(splits.assign(ref))
-    carried_over = known.carried_over if known else 0
     rate, size = _measure(extractor, itertools.islice(all_refs(source), _SAMPLE), plan.vocabulary)
     return Forecast(
         images=plan.images,
@@ -108,12 +106,12 @@ def forecast(
         model=config.model.to_json(),
         features=config.model.outputs,
         engine=config.engine.to_json(),
-        carried_over=carried_over,
-        changed=known.changed if known else 0,
-        retried=known.retried if known else 0,
-        removed=known.removed if known else 0,
+        carried_over=known.carried_over,
+        changed=known.changed,
+        retried=known.retried,
+        removed=known.removed,
         images_per_second=rate,
-        seconds=(plan.total - carried_over) / rate if rate else None,
+        seconds=(plan.total - known.carried_over) / rate if rate else None,
         output_bytes=round(plan.total * size) if size else None,
     )
 
@@ -138,11 +136,15 @@ def _tally(source: Source, splits: SplitPolicy) -> Tally:
 class _Known:
     """What the receipts of an earlier run say of each image."""
 
-    def __init__(self, config: ExtractionConfig, plan: DatasetPlan) -> None:
-        self._config, self._plan = config, plan
+    def __init__(self, config: ExtractionConfig, shards: Iterable[ShardName]) -> None:
+        self._config = config
         self._versions: dict[str, str] = {}
         self._failed: set[str] = set()
-        for receipt in self._receipts():
+        for shard in shards:
+            try:
+                receipt = read_receipt(config.output, shard)
+            except (OSError, ValueError):
+                continue
             self._versions.update(receipt.versions)
             self._failed.update(failure.id for failure in receipt.failures)
         self.removed = len(self._versions)
@@ -160,18 +162,6 @@ class _Known:
             self.retried += 1
         else:
             self.carried_over += 1
-
-    def _receipts(self) -> Iterator[ShardReceipt]:
-        for shard in self._plan.shard_names():
-            receipt = self._receipt(shard)
-            if receipt:
-                yield receipt
-
-    def _receipt(self, shard: ShardName) -> ShardReceipt | None:
-        try:
-            return read_receipt(self._config.output, shard)
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
 
 
 def _measure(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Iterable
 
 SUCCESS = "_SUCCESS"
 RUN = "run.json"
@@ -63,6 +64,11 @@ class ShardName:
         return cls(match["split"], int(match["index"]), int(match["count"]))
 
 
+def files_of(shards: Iterable[ShardName]) -> set[str]:
+    """The paths, within a dataset, of all that a finished one with these shards holds."""
+    return {SUCCESS, *METADATA}.union(*((shard.file_name, shard.receipt_name) for shard in shards))
+
+
 def is_temporary(path: str) -> bool:
     """Whether a path within a dataset is what an interrupted write left behind."""
     return bool(_TEMPORARY.fullmatch(path))
@@ -72,5 +78,5 @@ def is_ours(path: str) -> bool:
     """Whether a path within a dataset is one that this package writes (and so may delete with ``--overwrite``)."""
     top, _, rest = path.partition("/")
     if rest:
-        return top == WORK or (top == RECEIPTS and (rest.endswith(".json") or bool(_TEMPORARY.fullmatch(rest))))
-    return path == SUCCESS or path in METADATA or bool(_SHARD.fullmatch(path)) or bool(_TEMPORARY.fullmatch(path))
+        return top == WORK or (top == RECEIPTS and (rest.endswith(".json") or is_temporary(rest)))
+    return path == SUCCESS or path in METADATA or bool(_SHARD.fullmatch(path)) or is_temporary(path)

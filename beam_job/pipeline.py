@@ -115,10 +115,9 @@ def run_plan(options: ExtractOptions, beam_arguments: Sequence[str] = (), progre
     """
     launch = _launch(options, beam_arguments, progress)
     extractor = launch.shared.acquire(lambda: new_extractor(launch.config))
-    splits = SplitPolicy(options.source.splits, options.source.split_seed)
     try:
         with show_step(f"looking at {options.source.input}") if progress else contextlib.nullcontext():
-            return forecast(options, launch.config, launch.source, splits, launch.vocabulary, extractor, launch.earlier)
+            return forecast(options, launch.config, launch.source, launch.vocabulary, extractor, launch.earlier)
     except OSError as error:
         raise JobFailedError(f"The input {options.source.input} cannot be listed: {error}") from None
 

@@ -93,7 +93,7 @@ def carried_over(
     try:
         receipt = read_receipt(output, shard)
         content = storage.read_bytes(storage.join(output, shard.file_name))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return {}
     if hashlib.sha256(content).hexdigest() != receipt.digest:
         return {}

@@ -85,9 +85,10 @@ def locked_target(output: str) -> Iterator[None]:
     try:
         yield
     finally:
-        lock.release()
+        # Before it is released: whoever waits with the file open then finds it gone, and makes another.
         with contextlib.suppress(OSError):
             os.unlink(path)
+        lock.release()
         storage.remove_empty_folders(storage.join(output, naming.WORK))
 
 

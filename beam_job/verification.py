@@ -18,7 +18,6 @@ from beam_job import dead_letters, metadata, naming, storage
 from beam_job.commit import read_receipt
 from beam_job.errors import InputError
 from beam_job.naming import ShardName
-from beam_job.records import ShardReceipt
 from beam_job.sharding import order_key, shard_index, stable_hash
 from beam_job.threadmap import map_in_order
 from beam_job.writers.examples import unpack_example
@@ -138,11 +137,11 @@ def _read_shard(result: _Shard, content: bytes, shard: ShardName, run: Mapping[s
 
 def _check_receipt(root: str, shard: ShardName, result: _Shard, digest: str) -> None:
     try:
-        receipt: ShardReceipt = read_receipt(root, shard)
+        receipt = read_receipt(root, shard)
     except FileNotFoundError:
         result.problems.append(f"{shard.receipt_name}: the receipt is missing")
         return
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         result.problems.append(f"{shard.receipt_name}: the receipt cannot be understood: {error}")
         return
     result.failures = len(receipt.failures)
@@ -203,9 +202,7 @@ def _check_metadata(root: str, run: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _check_files(root: str, shards: list[ShardName]) -> Iterator[str]:
-    expected = {naming.SUCCESS, *naming.METADATA}
-    for shard in shards:
-        expected |= {shard.file_name, shard.receipt_name}
+    expected = naming.files_of(shards)
     present = {storage.relative(info.path, root) for info in storage.list_files(root)}
     if naming.SUCCESS not in present:
         yield f"{naming.SUCCESS}: missing, so the run did not end well"

@@ -40,6 +40,7 @@ class Case:
     """What is compared: the photographs, the precision, the decode policy, and who takes part."""
 
     name: str
+    title: str
     photographs: str
     precision: str
     decode: str
@@ -47,11 +48,13 @@ class Case:
 
 
 CASES = (
-    Case("small-fp32", "small", "fp32", "exact", (OURS, *PEERS)),
-    Case("small-bf16", "small", "bf16", "exact", (OURS, *PEERS[1:])),
-    Case("large-exact", "large", "fp32", "exact", (OURS, *PEERS)),
-    Case("large-fast", "large", "fp32", "fast", (OURS, *PEERS[1:])),
+    Case("small-fp32", "500x375 photographs, fp32", "small", "fp32", "exact", (OURS, *PEERS)),
+    Case("small-bf16", "500x375 photographs, bf16", "small", "bf16", "exact", (OURS, *PEERS[1:])),
+    Case("large-exact", "12-megapixel photographs, fp32", "large", "fp32", "exact", (OURS, *PEERS)),
+    Case("large-fast", "12-megapixel photographs, fp32, scaled", "large", "fp32", "fast", (OURS, *PEERS[1:])),
 )
+
+TITLES = {case.name: case.title for case in CASES}
 
 
 def command(contender: str, case: Case, images: Path, output: Path, model: str) -> list[str]:

@@ -11,13 +11,9 @@ import matplotlib
 matplotlib.use("svg")
 from matplotlib import pyplot as plt
 
-TITLES = {
-    "small-fp32": "500x375 photographs, fp32",
-    "small-bf16": "500x375 photographs, bf16",
-    "large-exact": "12-megapixel photographs, fp32",
-    "large-fast": "12-megapixel photographs, fp32, scaled",
-}
-OURS, OTHERS, LIMIT = "#1b7f5c", "#b8c4cc", "#444444"
+from benchmarks.bench import OURS, TITLES
+
+OUR_COLOUR, OTHERS_COLOUR, LIMIT_COLOUR = "#1b7f5c", "#b8c4cc", "#444444"
 
 
 def main() -> None:
@@ -33,11 +29,11 @@ def main() -> None:
     for panel, (name, case) in zip(panels.flat, results["cases"].items(), strict=False):
         contenders = dict(reversed(case["contenders"].items()))
         rates = [row["marginal_rate"] for row in contenders.values()]
-        colours = [OURS if contender == "beam_job" else OTHERS for contender in contenders]
+        colours = [OUR_COLOUR if contender == OURS else OTHERS_COLOUR for contender in contenders]
         bars = panel.barh(list(contenders), rates, color=colours)
         panel.bar_label(bars, [f"{rate:.0f}" for rate in rates], padding=3)
-        panel.axvline(case["ceiling"], color=LIMIT, linestyle=":", linewidth=1)
-        panel.set_title(TITLES.get(name, name), fontsize=10)
+        panel.axvline(case["ceiling"], color=LIMIT_COLOUR, linestyle=":", linewidth=1)
+        panel.set_title(TITLES[name], fontsize=10)
         panel.spines[["top", "right"]].set_visible(False)
         panel.margins(x=0.12)
     figure.supxlabel(

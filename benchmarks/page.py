@@ -8,9 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from benchmarks.chart import TITLES
+from benchmarks.bench import OURS, TITLES
 
-OURS = "beam_job"
 _TABLES = re.compile(r"(<!-- tables -->\n).*(<!-- end of tables -->)", re.DOTALL)
 
 

@@ -17,6 +17,7 @@ from beam_job.samples import PHOTOGRAPHS, write_samples
 pytest.register_assert_rewrite("tests.sources.contract", "tests.engines.contract")
 
 from tests.bucket import Bucket, serve_bucket  # noqa: E402
+from tests.models.small import save_reusable  # noqa: E402
 
 IMAGES_PER_CLASS = 84
 SPLITS = "train=0.8,validation=0.1,test=0.1"
@@ -72,6 +73,12 @@ def few(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for path in sorted((samples / name).iterdir())[:10]:
             shutil.copy2(path, folder / name / path.name)
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Options for a model that costs nothing, where the run is about the run."""
+    return {"model": str(save_reusable(tmp_path_factory.mktemp("means") / "model")), "input_range": "0,1"}
 
 
 @pytest.fixture(scope="session")

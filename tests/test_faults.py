@@ -29,7 +29,6 @@ from beam_job.errors import JobFailedError
 from beam_job.faults import TransientError, persistently, python_errors
 from beam_job.metrics import RETRIES
 from tests.bucket import Bucket
-from tests.models.small import save_reusable
 from tests.test_pipeline import comparable_files
 from tests.unreliable import FAULTS, unreliable
 
@@ -111,9 +110,13 @@ def test_what_stays_is_tried_once(error: OSError) -> None:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    path = save_reusable(tmp_path_factory.mktemp("means") / "model")
-    return [f"--model={path}", "--input_range=0,1", "--engine=openvino", "--num_shards=6", "--max_error_rate=0.1"]
+def model(small_model: dict[str, str]) -> list[str]:
+    return [
+        *(f"--{name}={value}" for name, value in small_model.items()),
+        "--engine=openvino",
+        "--num_shards=6",
+        "--max_error_rate=0.1",
+    ]
 
 
 def extract(arguments: list[str], **how: Any) -> subprocess.CompletedProcess[str]:

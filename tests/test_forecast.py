@@ -7,24 +7,19 @@ import pytest
 import beam_job
 from beam_job.cli.main import main
 from beam_job.errors import InputError, OutputError
-from tests.models.small import save_reusable
-from tests.pictures import jpeg, photograph
+from tests.pictures import jpeg, photograph, write_tree
 
 
 @pytest.fixture(scope="module")
-def options(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    path = save_reusable(tmp_path_factory.mktemp("means") / "model")
-    return {"model": str(path), "input_range": "0,1", "engine": "openvino", "max_error_rate": 0.5}
+def options(small_model: dict[str, str]) -> dict[str, Any]:
+    return {**small_model, "engine": "openvino", "max_error_rate": 0.5}
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """30 pictures in three classes, two of them bad."""
     root = tmp_path / "photos"
-    for number in range(30):
-        path = root / f"class-{number % 3}" / f"{number:03d}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"no picture" if number in (5, 25) else jpeg(photograph(40, 50, number)))
+    write_tree(root, 30, (5, 25))
     return root
 
 

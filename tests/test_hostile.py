@@ -15,7 +15,6 @@ import pytest
 import beam_job
 from beam_job import storage
 from tests.fuzz_decoding import FORMATS, damaged
-from tests.models.small import save_reusable
 from tests.pictures import encode, jpeg, photograph, png_header
 from tests.test_pipeline import records_of
 
@@ -24,9 +23,8 @@ Options = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
-    path = save_reusable(tmp_path_factory.mktemp("means") / "model")
-    return {"model": str(path), "input_range": "0,1", "engine": "openvino", "max_error_rate": 1.0}
+def options(small_model: dict[str, str]) -> Options:
+    return {**small_model, "engine": "openvino", "max_error_rate": 1.0}
 
 
 def errors_of(output: Path) -> dict[str, dict[str, str]]:

@@ -32,7 +32,6 @@ from beam_job.sources import open_source
 from beam_job.writers.tfrecord import read_records
 from tests.bucket import Bucket
 from tests.conftest import IMAGES_PER_CLASS
-from tests.models.small import save_reusable
 
 Record = dict[str, Any]
 
@@ -67,12 +66,6 @@ def comparable_files(folder: Path) -> dict[str, Any]:
         elif path.is_file():
             files[str(path.relative_to(folder))] = path.read_bytes()
     return files
-
-
-@pytest.fixture(scope="module")
-def small_model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Options for a model that costs nothing, where the run is about the run."""
-    return {"model": str(save_reusable(tmp_path_factory.mktemp("means") / "model")), "input_range": "0,1"}
 
 
 def test_every_feature_agrees_with_a_direct_call_of_the_saved_model(samples: Path, dataset: Path) -> None:

@@ -22,8 +22,7 @@ from beam_job import commit, naming
 from beam_job.engines.openvino_engine import OpenVinoEngine
 from beam_job.errors import JobFailedError, OutputError
 from beam_job.records import Float32Array
-from tests.models.small import save_reusable
-from tests.pictures import jpeg, photograph
+from tests.pictures import jpeg, photograph, write_tree
 from tests.test_pipeline import comparable_files, records_of
 
 # Points at which a run is killed; BEAM_JOB_KILLS=50 in CI.
@@ -32,19 +31,15 @@ Options = dict[str, Any]
 
 
 @pytest.fixture(scope="module")
-def options(tmp_path_factory: pytest.TempPathFactory) -> Options:
-    path = save_reusable(tmp_path_factory.mktemp("means") / "model")
-    return {"model": str(path), "input_range": "0,1", "engine": "openvino", "num_shards": 6, "max_error_rate": 0.2}
+def options(small_model: dict[str, str]) -> Options:
+    return {**small_model, "engine": "openvino", "num_shards": 6, "max_error_rate": 0.2}
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
     """60 pictures in three classes, four of them bad."""
     root = tmp_path / "photos"
-    for number in range(60):
-        path = root / f"class-{number % 3}" / f"{number:03d}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"no picture" if number % 17 == 0 else jpeg(photograph(40, 50, number)))
+    write_tree(root, 60, range(0, 60, 17))
     return root
 
 
