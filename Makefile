@@ -1,6 +1,7 @@
 # make run    a dataset from real photographs, start to end
 # make test   the whole test suite
 # make check  format, lint, types
+# make flink  the same dataset on a Flink cluster of this machine, compared with that of make run byte for byte
 # make docs   the reference of options, from the code
 # make bench  the job against its peers, half an hour or so; installs them in a place of their own
 PYTHON ?= python3
@@ -8,13 +9,20 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SAMPLES ?= build/samples
 FEATURES ?= build/features
+SAME := diff --recursive --exclude=receipts --exclude=run.json
 
-.PHONY: run test check docs bench format clean
+.PHONY: run flink test check docs bench format clean
 
 run: $(VENV)/.run
 	rm -rf $(SAMPLES)
 	$(BIN)/beam-job samples $(SAMPLES)
 	$(BIN)/beam-job extract --input $(SAMPLES) --output $(FEATURES) --overwrite
+
+flink: run
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python launch/flink/cluster.py \
+		beam-job extract --input $(SAMPLES) --output $(FEATURES)-flink --overwrite
+	$(SAME) $(FEATURES) $(FEATURES)-flink
+	@echo "the features of Flink are those of this machine, byte for byte"
 
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest

@@ -41,7 +41,7 @@ setup(
         "tensorflow-hub>=0.16.1",
     ],
     extras_require={**EXTRAS, "all": sorted({package for packages in EXTRAS.values() for package in packages})},
-    entry_points={"console_scripts": ["beam-job=beam_job.cli:main"]},
+    entry_points={"console_scripts": ["beam-job=beam_job.cli:main", "beam-job-worker=beam_job.worker_boot:main"]},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3.11",

@@ -50,6 +50,7 @@ from beam_job.sharding import order_key
 from beam_job.threadmap import batched, map_in_order
 
 _DUPLICATES_SHOWN = 5
+_CGROUP_QUOTA = "/sys/fs/cgroup/cpu.max"
 
 Outcome = FeatureRecord | Failure
 Content = tuple[ImageRef, bytes | Failure]
@@ -68,7 +69,8 @@ class ExtractionConfig:
       resume: Whether to keep what an earlier run at the output has done.
       retry_errors: Whether images that failed in an earlier run are tried again.
       batch_size: Images in one call of the model.
-      worker_threads: Threads that decode and run the model.
+      worker_threads: Threads that decode and run the model, if the user said; see ``threads``.
+      processes: Worker processes that share the cores of a machine.
       read_threads: Reads in flight.
     """
 
@@ -80,8 +82,14 @@ class ExtractionConfig:
     resume: bool
     retry_errors: bool
     batch_size: int
-    worker_threads: int
+    worker_threads: int | None
+    processes: int
     read_threads: int
+
+    @property
+    def threads(self) -> int:
+        """Threads that decode and run the model in this process: its share of the cores, unless the user said."""
+        return self.worker_threads or max(1, available_cores() // self.processes)
 
     def identity(self) -> dict[str, Any]:
         """What decides the features, beside the images themselves."""
@@ -107,7 +115,7 @@ def make_config(
     *,
     output: OutputOptions | None = None,
     allowed_roots: Iterable[str] = (),
-    worker_threads: int | None = None,
+    processes: int = 1,
 ) -> ExtractionConfig:
     """The config for a model and the user's options.
 
@@ -118,8 +126,7 @@ def make_config(
       work: How the work is done.
       output: Where the dataset goes, if one is written.
       allowed_roots: Directories that images must lie in, if there are such.
-      worker_threads: What takes the place of ``work.worker_threads`` when the user did not say; by default the
-        processor cores that this process may use.
+      processes: Worker processes that share the cores of a machine.
     """
     return ExtractionConfig(
         model=model,
@@ -130,14 +137,23 @@ def make_config(
         resume=bool(output and (output.resume or output.retry_errors)),
         retry_errors=bool(output and output.retry_errors),
         batch_size=work.batch_size or BATCH_SIZES[engine.name],
-        worker_threads=work.worker_threads or worker_threads or available_cores(),
+        worker_threads=work.worker_threads,
+        processes=processes,
         read_threads=work.read_threads,
     )
 
 
-def available_cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def available_cores(quota_file: str = _CGROUP_QUOTA) -> int:
+    """Processor cores that this process may use: those it is bound to, or fewer where a container is granted fewer.
+
+    Args:
+      quota_file: Where Linux tells the container's share, as ``quota period`` or ``max period`` (cgroup v2, cpu.max).
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError), open(quota_file, encoding="ascii") as file:
+        quota, period = map(int, file.read().split())
+        cores = min(cores, max(1, round(quota / period)))
+    return cores
 
 
 class Extractor:
@@ -148,7 +164,7 @@ class Extractor:
         self.config = config
         self._engine = engine
         self._readers = ThreadPoolExecutor(config.read_threads, "beam-job-read")
-        self._workers = ThreadPoolExecutor(config.worker_threads, "beam-job-work")
+        self._workers = ThreadPoolExecutor(config.threads, "beam-job-work")
 
     def close(self) -> None:
         """Ends the threads."""
@@ -222,7 +238,7 @@ class Extractor:
 
         contents = map_in_order(read, refs, self._readers, config.read_threads + config.batch_size)
         batches = batched(contents, config.batch_size)
-        for outcomes in map_in_order(work, batches, self._workers, config.worker_threads + 1):
+        for outcomes in map_in_order(work, batches, self._workers, config.threads + 1):
             yield from outcomes
             IMAGES_DONE.add(len(outcomes))
 

@@ -278,6 +278,13 @@ class ShardOptions:
 class WorkOptions:
     """How the work is done; none of these changes a byte of the output but batch_size, by rounding."""
 
+    on: str | None = option(
+        "Where to run: stands for the options of Beam's that this place wants, and prints them; what is given beside "
+        "it wins.",
+        None,
+        metavar="local|flink|spark|dataflow",
+        choices=("local", "flink", "spark", "dataflow"),
+    )
     batch_size: int | None = option(
         "Images in one call of the model; by default 8 for TensorFlow, 2 for OpenVINO, the fastest on a processor. A "
         "graphics card wants 32 or more.",
@@ -286,8 +293,8 @@ class WorkOptions:
         least=1,
     )
     worker_threads: int | None = option(
-        "Threads per process that decode and run the model; by default the processor cores that the process may use, "
-        "divided by the processes on the machine.",
+        "Threads per worker process that decode and run the model; by default the processor cores that it may use "
+        "where it runs, divided by the processes on the machine.",
         None,
         metavar="N",
         least=1,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
+import shlex
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -35,9 +37,12 @@ _SYSTEM_ERROR = re.compile(
 )
 # What Beam adds to the words of an error.
 _WHERE = re.compile(r" \[while running .*?\]$", re.DOTALL)
+# How a runner outside of this process says that it has given up, and how the errors in its reasons look.
+_GIVEN_UP = re.compile(r"Pipeline \S+ failed in state (?P<state>\w+): (?P<reason>.*)", re.DOTALL)
+_REASON = re.compile(r"^(?:Caused by: )?(?:[\w$]+\.)*\w*(?:Error|Exception): .*$", re.MULTILINE)
 _INTERRUPT = re.compile(r"^(?:\w+: )?KeyboardInterrupt\b", re.MULTILINE)
 # Options that do not decide what is in the dataset, or name the place it is in.
-_NOT_RECORDED = frozenset({"output", "overwrite", "resume", "retry_errors", "worker_threads", "read_threads"})
+_NOT_RECORDED = frozenset({"output", "overwrite", "resume", "retry_errors", "on", "worker_threads", "read_threads"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,10 +97,12 @@ class _Launch:
 
 def _launch(options: ExtractOptions, beam_arguments: Sequence[str], progress: bool) -> _Launch:
     """Everything that can be checked before the first worker starts; writes nothing."""
-    beam_options = runners.beam_options(beam_arguments, options.flat())
+    beam_options = _beam_options(options, beam_arguments, progress)
     source = open_source(options.source.input)
     source.check()
     output = storage.absolute(options.output.output)
+    for path, flag in ((options.source.input, "--input"), (output, "--output")):
+        runners.check_place(beam_options, path, flag)
     resume = options.output.resume or options.output.retry_errors
     stale = target.check_target(output, options.output.overwrite, resume)
     earlier = read_earlier_run(output) if resume else None
@@ -106,6 +113,15 @@ def _launch(options: ExtractOptions, beam_arguments: Sequence[str], progress: bo
     if earlier:
         check_identity(earlier, config.identity())
     return _Launch(source, output, stale, earlier, vocabulary, config, shared, beam_options)
+
+
+def _beam_options(options: ExtractOptions, beam_arguments: Sequence[str], progress: bool) -> Any:
+    """Beam's options: those of the place to run on, and then those that were given, which win."""
+    place = options.work.on
+    stands_for = runners.preset(place) if place else []
+    if place and progress:
+        print(f"--on={place} stands for {shlex.join(stands_for)}", file=sys.stderr, flush=True)
+    return runners.beam_options([*stands_for, *beam_arguments], options.flat())
 
 
 def run_plan(options: ExtractOptions, beam_arguments: Sequence[str] = (), progress: bool = False) -> Forecast:
@@ -171,7 +187,6 @@ def _probed_config(
     Where the work is done in this very process, the model that is probed here is the one that works there.
     """
     spec = describe_model(options.model)
-    threads = runners.worker_threads(beam_options)
     engine = choose_engine(
         spec,
         options.engine.engine,
@@ -187,7 +202,7 @@ def _probed_config(
         options.work,
         output=options.output,
         allowed_roots=options.source.allowed_roots,
-        worker_threads=threads,
+        processes=runners.processes_per_machine(beam_options),
     )
     if runners.runs_in_process(beam_options):
         shapes = shared.acquire(lambda: new_extractor(config)).probe()
@@ -258,4 +273,10 @@ def own_error(error: BaseException) -> BeamJobError | None:
         return getattr(errors, name, JobFailedError)(message)
     if system := _SYSTEM_ERROR.findall(text):
         return JobFailedError(f"The run failed: {system[-1]}")
+    if given_up := _GIVEN_UP.match(text):
+        reasons = _REASON.findall(given_up["reason"]) or given_up["reason"].splitlines()[:1]
+        return JobFailedError(
+            f"The runner ended the run as {given_up['state']}: {reasons[-1].strip()} Its own logs tell more; --resume "
+            f"goes on with what is committed."
+        )
     return None

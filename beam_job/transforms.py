@@ -265,7 +265,7 @@ class _MakePlanFn(beam.DoFn):  # type: ignore[misc]
 
 def new_extractor(config: ExtractionConfig) -> Extractor:
     """An extractor with its model loaded."""
-    return Extractor(config, load_engine(config.engine, config.model, config.batch_size, config.worker_threads))
+    return Extractor(config, load_engine(config.engine, config.model, config.batch_size, config.threads))
 
 
 class _ModelFn(beam.DoFn):  # type: ignore[misc]

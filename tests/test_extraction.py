@@ -44,7 +44,7 @@ def config(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> Extra
 @pytest.fixture
 def extractor(config: ExtractionConfig, tmp_path: Path) -> Iterator[Extractor]:
     config = dataclasses.replace(config, output=str(tmp_path / "out"))
-    extractor = Extractor(config, load_engine(config.engine, config.model, config.batch_size, config.worker_threads))
+    extractor = Extractor(config, load_engine(config.engine, config.model, config.batch_size, config.threads))
     yield extractor
     extractor.close()
 

@@ -29,10 +29,10 @@ from beam_job.errors import JobFailedError
 from beam_job.faults import TransientError, persistently, python_errors
 from beam_job.metrics import RETRIES
 from tests.bucket import Bucket
+from tests.required import REQUIRED
 from tests.test_pipeline import comparable_files
 from tests.unreliable import FAULTS, unreliable
 
-REQUIRED = os.environ.get("BEAM_JOB_REQUIRE_ALL") == "1"
 KILLS = max(2, int(os.environ.get("BEAM_JOB_KILLS", "0")) // 10)
 
 

@@ -45,13 +45,13 @@ FLOORS = (
         "samples",
         "summary",
     },
-    {"transforms", "runners"},
+    {"transforms", "runners", "worker_boot"},
     {"pipeline"},
     {"api"},
     {"cli", "__main__", "__init__"},
 )
 FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
-BEAM = {"storage", "transforms", "pipeline", "runners"}
+BEAM = {"storage", "transforms", "pipeline", "runners", "worker_boot"}
 TENSORFLOW = {"models", "engines", "sources", "reading", "tensorflow_runtime"}
 
 

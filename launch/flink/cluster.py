@@ -1,0 +1,281 @@
+"""A real Flink cluster on this machine, for as long as a command runs.
+
+    python launch/flink/cluster.py beam-job extract --input IN --output OUT
+
+starts a job manager and two task managers from Flink's own wheels, runs the command with the options that lead to them
+appended, and takes everything down again. FLINK=2.2, 1.20 or 1.19 says which Flink, FLINK_JOB_SERVER_JAR=FILE which job
+server of Beam's; by default the newest Flink for which Beam's own cache or Maven has a job server. What is installed
+stays in build/flink.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+import venv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+HERE = Path(__file__).resolve().parent
+HOME = HERE.parent.parent / "build" / "flink"
+# Flink that Beam has a job server for, to the newest of its releases: the wheel that is installed.
+WHEELS = {"2.2": "2.2.1", "1.20": "1.20.3", "1.19": "1.19.3"}
+# Where Beam's released job server cannot be had, this Flink's is put together from its parts (job_server.xml).
+ASSEMBLED = "1.19"
+TASK_MANAGERS = 2
+# A slot to spare in each, so that the work of a task manager that dies goes on in the other.
+SLOTS = 2
+_PATIENCE_SECONDS = 120
+_LOCALHOST = "127.0.0.1"
+
+
+class CannotLaunchError(Exception):
+    """Something that the cluster needs is not there; the message says what to do."""
+
+
+def install_flink(flink: str, home: Path = HOME) -> Path:
+    """The directory of a Flink distribution, from its wheels, in a virtual environment of its own."""
+    version = WHEELS[flink]
+    place = home / f"flink-{version}"
+    marker = place / "installed"
+    if not marker.exists():
+        shutil.rmtree(place, ignore_errors=True)
+        venv.create(place, with_pip=True)
+        # Without their dependencies, which are for Flink's own Python programs: the jars and scripts are all inside.
+        wheels = [f"apache-flink=={version}", f"apache-flink-libraries=={version}"]
+        pip = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        _call([*pip, "--no-deps", *wheels], f"Flink {version} could not be installed")
+        marker.touch()
+    return next(place.glob("lib/python*/site-packages/pyflink"))
+
+
+def job_server_jar(flink: str, home: Path = HOME) -> Path:
+    """Beam's job server for a Flink: as given, from Beam's own cache, or from Maven.
+
+    Raises:
+      CannotLaunchError: it is nowhere to be had.
+    """
+    if given := os.environ.get("FLINK_JOB_SERVER_JAR"):
+        if not Path(given).exists():
+            raise CannotLaunchError(f"There is no file at FLINK_JOB_SERVER_JAR={given}.")
+        return Path(given)
+    artifact, version = f"beam-runners-flink-{flink}-job-server", importlib.metadata.version("apache-beam")
+    name = f"{artifact}-{version}.jar"
+    assembled = home / "job-server" / f"flink-job-server-{flink}.jar"
+    places = [Path.home() / ".apache_beam" / "cache" / "jars" / name, home / "jars" / name]
+    places += [assembled] if flink == ASSEMBLED else []
+    for place in places:
+        if place.exists():
+            return place
+    if not shutil.which("mvn"):
+        raise CannotLaunchError(f"Expected {name}: install Maven, or set FLINK_JOB_SERVER_JAR to the file.")
+    copy = ["mvn", "-q", "-B", "dependency:copy", f"-Dartifact=org.apache.beam:{artifact}:{version}"]
+    try:
+        _call([*copy, f"-DoutputDirectory={home / 'jars'}"], f"Maven does not have {name}")
+        return home / "jars" / name
+    except CannotLaunchError:
+        if flink != ASSEMBLED:
+            raise
+    package = ["mvn", "-q", "-B", "-f", str(HERE / "job_server.xml"), "package", f"-Dhome={home / 'job-server'}"]
+    _call(package, f"Maven has neither {name} nor its parts")
+    return assembled
+
+
+def _call(command: Sequence[str], otherwise: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        words = (done.stdout + done.stderr).strip().splitlines() or [""]
+        raise CannotLaunchError(f"{otherwise}: {words[0][:300]}")
+
+
+def available_flink(home: Path = HOME) -> tuple[str, Path]:
+    """Which Flink to run, and the job server for it: that of FLINK, or the newest that everything can be had for."""
+    if flink := os.environ.get("FLINK"):
+        if flink not in WHEELS:
+            raise CannotLaunchError(f"Expected FLINK to be one of {', '.join(WHEELS)}, found {flink}.")
+        return flink, job_server_jar(flink, home)
+    problems = []
+    for flink in WHEELS:
+        try:
+            return flink, job_server_jar(flink, home)
+        except CannotLaunchError as error:
+            problems.append(str(error))
+    raise CannotLaunchError(" ".join(problems))
+
+
+@dataclasses.dataclass
+class Cluster:
+    """A job manager and its task managers, processes of this one.
+
+    Attributes:
+      pyflink: The Flink distribution.
+      job_server: Beam's job server for it.
+      place: Directory of the cluster's configuration, logs and temporary files.
+      port: Where the job manager answers, its web page among the rest.
+    """
+
+    pyflink: Path
+    job_server: Path
+    place: Path
+    port: int
+    job_manager: subprocess.Popen[bytes] | None = None
+    task_managers: list[subprocess.Popen[bytes]] = dataclasses.field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        """Address of the job manager."""
+        return f"http://{_LOCALHOST}:{self.port}"
+
+    def beam_options(self) -> list[str]:
+        """The options that lead a run to this cluster."""
+        return [
+            "--on=flink",
+            f"--flink_master={self.address}",
+            f"--flink_job_server_jar={self.job_server}",
+            f"--parallelism={TASK_MANAGERS}",
+            f"--artifacts_dir={self.place / 'artifacts'}",
+        ]
+
+    def start(self) -> None:
+        """Brings the cluster up; returns when all task managers have reported."""
+        for name in ("conf", "logs", "tmp", "artifacts"):
+            (self.place / name).mkdir(parents=True, exist_ok=True)
+        self._configure()
+        self.job_manager = self._launch("jobmanager")
+        self.task_managers = [self._launch("taskmanager") for _ in range(TASK_MANAGERS)]
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while self._reported() < TASK_MANAGERS:
+            if time.monotonic() > deadline or any(p.poll() is not None for p in self.processes()):
+                raise CannotLaunchError(f"The cluster did not come up; its logs are in {self.place / 'logs'}.")
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """Takes the cluster down."""
+        for process in self.processes():
+            process.terminate()
+        for process in self.processes():
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def processes(self) -> list[subprocess.Popen[bytes]]:
+        """Everything that runs."""
+        return [*self.task_managers, *([self.job_manager] if self.job_manager else [])]
+
+    def ask(self, path: str) -> Any:
+        """An answer of the job manager's REST interface."""
+        with urllib.request.urlopen(f"{self.address}/{path}", timeout=5) as answer:
+            return json.load(answer)
+
+    def _reported(self) -> int:
+        try:
+            return len(self.ask("taskmanagers")["taskmanagers"])
+        except OSError:
+            return 0
+
+    def _configure(self) -> None:
+        for path in (self.pyflink / "conf").iterdir():
+            shutil.copy(path, self.place / "conf")
+        shipped = yaml.safe_load((self.pyflink / "conf" / "config.yaml").read_text())
+        settings = {
+            # What Java 17 needs, as Flink ships it.
+            "env.java.opts.all": shipped["env"]["java"]["opts"]["all"],
+            "jobmanager.rpc.address": "localhost",
+            "jobmanager.rpc.port": _free_port(),
+            "jobmanager.bind-host": "localhost",
+            "jobmanager.memory.process.size": "1024m",
+            "taskmanager.host": "localhost",
+            "taskmanager.bind-host": "localhost",
+            "taskmanager.memory.process.size": "1536m",
+            # Enough for both subtasks of every step, when one task manager has to do the other's work as well.
+            "taskmanager.memory.network.min": "256m",
+            "taskmanager.memory.network.max": "256m",
+            "taskmanager.numberOfTaskSlots": SLOTS,
+            # A subtask to each task manager, rather than both to the first.
+            "taskmanager.load-balance.mode": "SLOTS",
+            "rest.address": "localhost",
+            "rest.bind-address": "localhost",
+            "rest.port": self.port,
+            "io.tmp.dirs": str(self.place / "tmp"),
+            "restart-strategy.type": "fixed-delay",
+            # Enough to outlast the time until a task manager that is gone is missed.
+            "restart-strategy.fixed-delay.attempts": 10,
+            "restart-strategy.fixed-delay.delay": "2 s",
+            # Milliseconds.
+            "heartbeat.interval": 2000,
+            "heartbeat.timeout": 10000,
+        }
+        (self.place / "conf" / "config.yaml").write_text(yaml.safe_dump(settings, width=10_000))
+
+    def _launch(self, role: str) -> subprocess.Popen[bytes]:
+        environment = {
+            **os.environ,
+            "FLINK_HOME": str(self.pyflink),
+            "FLINK_CONF_DIR": str(self.place / "conf"),
+            "FLINK_LOG_DIR": str(self.place / "logs"),
+        }
+        number = len(list((self.place / "logs").glob(f"{role}-*.out")))
+        with (self.place / "logs" / f"{role}-{number}.out").open("wb") as log:
+            script = ["bash", str(self.pyflink / "bin" / f"{role}.sh"), "start-foreground"]
+            return subprocess.Popen(script, env=environment, stdout=log, stderr=subprocess.STDOUT)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((_LOCALHOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextlib.contextmanager
+def running_cluster(place: Path, home: Path = HOME) -> Iterator[Cluster]:
+    """A cluster, as long as the block lasts.
+
+    Raises:
+      CannotLaunchError: it cannot be had here; the message says what to do.
+    """
+    if not shutil.which("java"):
+        raise CannotLaunchError("Flink needs Java 17: install it, and see that `java` is on the PATH.")
+    flink, jar = available_flink(home)
+    cluster = Cluster(install_flink(flink, home), jar, place, _free_port())
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
+
+
+def main(command: Sequence[str]) -> int:
+    """Runs a command with a cluster beside it, and gives its exit code."""
+    if not command:
+        print((__doc__ or "").strip(), file=sys.stderr)
+        return 2
+    place = HOME / "cluster"
+    shutil.rmtree(place, ignore_errors=True)
+    try:
+        print("starting Flink; the first time it is fetched, which takes a minute", file=sys.stderr, flush=True)
+        with running_cluster(place) as cluster:
+            version = cluster.pyflink.parents[3].name
+            print(f"{version}, {TASK_MANAGERS} task managers: {cluster.address}", file=sys.stderr, flush=True)
+            return subprocess.run([*command, *cluster.beam_options()], check=False).returncode
+    except CannotLaunchError as error:
+        print(f"cluster.py: {error}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,17 @@
+"""Parts of a machine that some tests need: where one is missing, the tests are skipped, or fail if all must run."""
+
+from __future__ import annotations
+
+import os
+from typing import NoReturn
+
+import pytest
+
+# Set in CI.
+REQUIRED = os.environ.get("BEAM_JOB_REQUIRE_ALL") == "1"
+
+
+def skip_or_fail(missing: str) -> NoReturn:
+    if REQUIRED:
+        pytest.fail(missing)
+    pytest.skip(missing)

@@ -1,0 +1,76 @@
+"""Runs on a real Flink cluster: a job manager, two task managers, PROCESS workers."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import beam_job
+from beam_job import naming
+from beam_job.errors import InputError
+from beam_job.runners import preset
+from launch.flink.cluster import CannotLaunchError, Cluster, running_cluster
+from tests.conftest import SPLITS
+from tests.required import skip_or_fail
+from tests.test_pipeline import comparable_files, loads_and_metrics
+
+pytestmark = pytest.mark.timeout(600)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    try:
+        with running_cluster(tmp_path_factory.mktemp("flink") / "cluster") as running:
+            yield running
+    except CannotLaunchError as error:
+        skip_or_fail(str(error))
+
+
+@pytest.fixture
+def options(cluster: Cluster) -> list[str]:
+    """Beam's options for the cluster, ours taken off."""
+    return [option for option in cluster.beam_options() if option != "--on=flink"]
+
+
+def test_each_worker_loads_the_model_once(few: Path, tmp_path: Path, options: list[str]) -> None:
+    metrics = loads_and_metrics(few, tmp_path / "out", [*preset("flink"), *options])
+    # Two task managers, each with one worker process, and eight shards.
+    assert 1 <= metrics["model_loads"] <= 2
+    assert (metrics["images"], metrics["records"], metrics["shards"]) == (40, 40, 8)
+
+
+def test_what_goes_wrong_in_a_worker_is_one_sentence(few: Path, tmp_path: Path, options: list[str]) -> None:
+    manifest = tmp_path / "images.csv"
+    manifest.write_text(f"uri,id\n{few}/cat/cat-0000.jpg,a\n{few}/cat/cat-0001.jpg,a\n")
+    with pytest.raises(InputError, match="found repeated: 'a'"):
+        beam_job.extract(str(manifest), str(tmp_path / "out"), on="flink", beam_options=options)
+
+
+def test_nothing_is_lost_with_a_task_manager(
+    samples: Path, dataset: Path, tmp_path: Path, cluster: Cluster, options: list[str]
+) -> None:
+    output, killed = tmp_path / "out", threading.Event()
+
+    def kill_one() -> None:
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline:
+            if list(output.glob(f"{naming.RECEIPTS}/*.json")):
+                os.kill(cluster.task_managers[0].pid, signal.SIGKILL)
+                cluster.task_managers[0].wait()
+                if not (output / naming.SUCCESS).exists():
+                    killed.set()
+                return
+            time.sleep(0.05)
+
+    killer = threading.Thread(target=kill_one)
+    killer.start()
+    beam_job.extract(str(samples), str(output), splits=SPLITS, on="flink", worker_threads=1, beam_options=options)
+    killer.join()
+    assert killed.is_set(), "the run was over before the task manager was killed"
+    assert comparable_files(output) == comparable_files(dataset)
