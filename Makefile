@@ -2,7 +2,7 @@
 # make test   the whole test suite
 # make check  format, lint, types
 # make flink  the same dataset on a Flink cluster of this machine, compared with that of make run byte for byte
-# make docs   the reference of options, from the code
+# make docs   the reference of options and the parameters of the Dataflow template, from the code
 # make bench  the job against its peers, half an hour or so; installs them in a place of their own
 PYTHON ?= python3
 VENV ?= .venv
@@ -34,6 +34,7 @@ check: $(VENV)/.dev
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/make_options.py > docs/options.md
+	$(BIN)/python launch/dataflow/make_metadata.py > launch/dataflow/metadata.json
 
 bench:
 	$(PYTHON) -m venv build/bench-venv

@@ -38,7 +38,10 @@ _SYSTEM_ERROR = re.compile(
 # What Beam adds to the words of an error.
 _WHERE = re.compile(r" \[while running .*?\]$", re.DOTALL)
 # How a runner outside of this process says that it has given up, and how the errors in its reasons look.
-_GIVEN_UP = re.compile(r"Pipeline \S+ failed in state (?P<state>\w+): (?P<reason>.*)", re.DOTALL)
+_GIVEN_UP = re.compile(
+    r"(?:Pipeline \S+ failed in state|Dataflow pipeline failed\. State:) (?P<state>\w+)(?:: |, Error:\s*)(?P<reason>.*)",
+    re.DOTALL,
+)
 _REASON = re.compile(r"^(?:Caused by: )?(?:[\w$]+\.)*\w*(?:Error|Exception): .*$", re.MULTILINE)
 _INTERRUPT = re.compile(r"^(?:\w+: )?KeyboardInterrupt\b", re.MULTILINE)
 # Options that do not decide what is in the dataset, or name the place it is in.
@@ -155,10 +158,7 @@ def run_extract(options: ExtractOptions, beam_arguments: Sequence[str] = (), pro
     with target.locked_target(output):
         target.clear_target(output, launch.stale, config.identity())
         extract_start = time.monotonic()
-        shards = launch.earlier.shards if launch.earlier else {}
-        pipeline = build_pipeline(
-            options, launch.source, config, launch.vocabulary, launch.shared, launch.beam_options, shards
-        )
+        pipeline = _pipeline(options, launch)
         in_process = runners.runs_in_process(launch.beam_options)
         with show_progress(output, in_process) if progress else contextlib.nullcontext():
             _run(pipeline)
@@ -176,6 +176,27 @@ def run_extract(options: ExtractOptions, beam_arguments: Sequence[str] = (), pro
         retries=run["timings"]["retries"],
         seconds=end - start,
         extract_seconds=end - extract_start,
+    )
+
+
+def write_template(options: ExtractOptions, beam_arguments: Sequence[str] = ()) -> str:
+    """Writes the run's description for Dataflow, which starts it, rather than waiting for its end.
+
+    Arguments and errors are those of :func:`run_extract`; ``beam_arguments`` hold a ``--template_location``.
+
+    Returns:
+      Where the template is.
+    """
+    launch = _launch(options, beam_arguments, progress=False)
+    target.clear_target(launch.output, launch.stale, launch.config.identity())
+    _pipeline(options, launch).run()
+    return str(launch.beam_options.get_all_options()["template_location"])
+
+
+def _pipeline(options: ExtractOptions, launch: _Launch) -> beam.Pipeline:
+    shards = launch.earlier.shards if launch.earlier else {}
+    return build_pipeline(
+        options, launch.source, launch.config, launch.vocabulary, launch.shared, launch.beam_options, shards
     )
 
 
@@ -276,7 +297,7 @@ def own_error(error: BaseException) -> BeamJobError | None:
     if given_up := _GIVEN_UP.match(text):
         reasons = _REASON.findall(given_up["reason"]) or given_up["reason"].splitlines()[:1]
         return JobFailedError(
-            f"The runner ended the run as {given_up['state']}: {reasons[-1].strip()} Its own logs tell more; --resume "
-            f"goes on with what is committed."
+            f"The runner ended the run as {given_up['state']}: {reasons[-1].strip().rstrip('.')}. Its own logs tell more; "
+            f"--resume goes on with what is committed."
         )
     return None

@@ -86,9 +86,9 @@ def beam_options(arguments: Sequence[str], known: Iterable[str] = ()) -> Any:
     return options
 
 
-def writes_template(options: Any) -> bool:
-    """Whether the run ends with a description of the job for Dataflow to start, rather than with the job's own end."""
-    return bool(options.get_all_options().get("template_location"))
+def writes_template(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for a description of the job for Dataflow to start, rather than for the job's run."""
+    return any(argument.partition("=")[0] == "--template_location" for argument in arguments)
 
 
 def is_local(options: Any) -> bool:

@@ -20,7 +20,7 @@ class _Provision(beam_provision_api_pb2_grpc.ProvisionServiceServicer):  # type:
 
     asked: str | None = None
 
-    def GetProvisionInfo(self, request: Any, context: Any) -> Any:
+    def GetProvisionInfo(self, request: Any, context: Any) -> Any:  # noqa: N802 the service has it so
         self.asked = dict(context.invocation_metadata()).get("worker_id")
         info = beam_provision_api_pb2.ProvisionInfo()
         info.pipeline_options.update({"beam:option:experiments:v1": ["x"]})

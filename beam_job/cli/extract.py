@@ -55,9 +55,14 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     options = read_options(arguments)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
-    from beam_job.pipeline import run_extract
+    from beam_job.pipeline import run_extract, write_template
+    from beam_job.runners import writes_template
     from beam_job.summary import print_summary
 
+    if writes_template(rest):
+        place = write_template(options, rest)
+        print(json.dumps({"template": place}) if arguments.json else f"the job's template is at {place}")
+        return 0
     result = run_extract(options, rest, progress=not arguments.json)
     if arguments.json:
         print(json.dumps(_as_json(result)))

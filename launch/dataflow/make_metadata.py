@@ -1,0 +1,41 @@
+"""Writes metadata.json from the options of extract: python launch/dataflow/make_metadata.py > launch/dataflow/metadata.json."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from typing import Any
+
+from beam_job.options import extract_fields, value_type
+
+# Only on a laptop, or set by the template itself.
+LEFT_OUT = frozenset({"on"})
+_PATTERNS: dict[Any, str] = {bool: r"^(true|false)$", int: r"^[0-9]+$", float: r"^[0-9]*\.?[0-9]+(e-?[0-9]+)?$"}
+
+
+def metadata() -> dict[str, Any]:
+    """The template's description, as Dataflow reads it (TemplateMetadata of the Dataflow API)."""
+    return {
+        "name": "beam_job extract",
+        "description": "Image features, computed once: TFRecords of features and labels from the images in a bucket.",
+        "parameters": [_parameter(field) for _, field in extract_fields() if field.name not in LEFT_OUT],
+    }
+
+
+def _parameter(field: dataclasses.Field[Any]) -> dict[str, Any]:
+    choices, kind = field.metadata["choices"], value_type(field)
+    needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    pattern = f"^({'|'.join(map(re.escape, choices))})$" if choices else _PATTERNS.get(kind)
+    return {
+        "name": field.name,
+        "label": field.name.replace("_", " ").capitalize(),
+        "helpText": field.metadata["help"],
+        "isOptional": not needed,
+        "paramType": "TEXT",
+        **({"regexes": [pattern]} if pattern else {}),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(metadata(), indent=2))

@@ -1,0 +1,8 @@
+"""What Dataflow's launcher runs: ``beam-job extract`` with the template's parameters, which are its options."""
+
+import sys
+
+from beam_job.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["extract", "--on=dataflow", *sys.argv[1:]]))
