@@ -39,7 +39,8 @@ _SYSTEM_ERROR = re.compile(
 _WHERE = re.compile(r" \[while running .*?\]$", re.DOTALL)
 # How a runner outside of this process says that it has given up, and how the errors in its reasons look.
 _GIVEN_UP = re.compile(
-    r"(?:Pipeline \S+ failed in state|Dataflow pipeline failed\. State:) (?P<state>\w+)(?:: |, Error:\s*)(?P<reason>.*)",
+    r"(?:Pipeline \S+ failed in state|Dataflow pipeline failed\. State:) (?P<state>\w+)"
+    r"(?:: |, Error:\s*)(?P<reason>.*)",
     re.DOTALL,
 )
 _REASON = re.compile(r"^(?:Caused by: )?(?:[\w$]+\.)*\w*(?:Error|Exception): .*$", re.MULTILINE)
@@ -297,7 +298,7 @@ def own_error(error: BaseException) -> BeamJobError | None:
     if given_up := _GIVEN_UP.match(text):
         reasons = _REASON.findall(given_up["reason"]) or given_up["reason"].splitlines()[:1]
         return JobFailedError(
-            f"The runner ended the run as {given_up['state']}: {reasons[-1].strip().rstrip('.')}. Its own logs tell more; "
-            f"--resume goes on with what is committed."
+            f"The runner ended the run as {given_up['state']}: {reasons[-1].strip().rstrip('.')}. Its own logs tell "
+            f"more; --resume goes on with what is committed."
         )
     return None

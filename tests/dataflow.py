@@ -22,11 +22,13 @@ class Dataflow:
       endpoint: Its address; Beam goes without TLS where it says localhost.
       jobs: The bodies of the jobs that were created.
       ends_as: The state that a job is in when it is asked for.
+      error: The last error message in its log.
     """
 
     endpoint: str
     jobs: list[dict[str, Any]] = dataclasses.field(default_factory=list)
     ends_as: str = "JOB_STATE_FAILED"
+    error: str = "Workflow failed."
 
     def beam_options(self, bucket: str) -> list[str]:
         """What leads a run here."""
@@ -56,6 +58,9 @@ def serve_dataflow() -> Iterator[Dataflow]:
             found = _JOBS.fullmatch(self.path.partition("?")[0])
             if found and found["rest"] == "/job-1":
                 self._answer(200, {"id": "job-1", "currentState": service.ends_as, "name": "beam-job"})
+            elif found and found["rest"] == "/job-1/messages":
+                message = {"id": "m", "time": "2026-11-25T12:00:00Z", "messageText": service.error}
+                self._answer(200, {"jobMessages": [{**message, "messageImportance": "JOB_MESSAGE_ERROR"}]})
             elif found:
                 self._answer(200, {})
             else:

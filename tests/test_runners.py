@@ -111,3 +111,5 @@ def test_a_runner_that_gives_up_is_one_sentence() -> None:
         'Traceback (most recent call last):\n  File "x.py", line 1\nZeroDivisionError: division by zero\n'
     )
     assert "FAILED: ZeroDivisionError: division by zero" in str(own_error(bug))
+    dataflow = RuntimeError("Dataflow pipeline failed. State: FAILED, Error:\nWorkflow failed.")
+    assert str(own_error(dataflow)).startswith("The runner ended the run as FAILED: Workflow failed. Its own logs")

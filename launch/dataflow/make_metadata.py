@@ -1,4 +1,4 @@
-"""Writes metadata.json from the options of extract: python launch/dataflow/make_metadata.py > launch/dataflow/metadata.json."""
+"""Writes the template's metadata.json from the options of extract; `make docs` calls it."""
 
 from __future__ import annotations
 
