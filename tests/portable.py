@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_MODULES = "apache_beam.runners.portability.local_job_service_main", "apache_beam.runners.worker.worker_pool_main"
 _PATIENCE_SECONDS = 60
 
 
@@ -32,24 +31,33 @@ def _wait_until_open(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 @contextlib.contextmanager
-def portable_runner(logs: Path) -> Iterator[list[str]]:
-    """The options of Beam's with which a run goes through the portability layer, as long as the block lasts."""
-    job_port, pool_port = _free_port(), _free_port()
+def _serving(module: str, flag: str, logs: Path) -> Iterator[int]:
+    """A module of Beam's as a process; gives the port that it answers at."""
+    port = _free_port()
     # The pool starts its workers as `python`, whichever comes first.
     environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"}
-    arguments = ["--port", str(job_port)], ["--service_port", str(pool_port)]
-    with contextlib.ExitStack() as stack:
-        for module, options, port in zip(_MODULES, arguments, (job_port, pool_port), strict=True):
-            log = stack.enter_context((logs / f"{module}.log").open("wb"))
-            process = subprocess.Popen(
-                [sys.executable, "-m", module, *options], env=environment, stdout=log, stderr=log
-            )
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
+    with (logs / f"{module}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", module, flag, str(port)], env=environment, stdout=log, stderr=log
+        )
+        try:
             _wait_until_open(port, process)
-        yield [
-            "--runner=PortableRunner",
-            f"--job_endpoint=localhost:{job_port}",
-            "--environment_type=EXTERNAL",
-            f"--environment_config=localhost:{pool_port}",
-        ]
+            yield port
+        finally:
+            process.terminate()
+            process.wait()
+
+
+@contextlib.contextmanager
+def worker_pool(logs: Path) -> Iterator[list[str]]:
+    """The options of Beam's with which the work is done by a pool of workers, as long as the block lasts."""
+    with _serving("apache_beam.runners.worker.worker_pool_main", "--service_port", logs) as port:
+        yield ["--environment_type=EXTERNAL", f"--environment_config=localhost:{port}"]
+
+
+@contextlib.contextmanager
+def portable_runner(logs: Path) -> Iterator[list[str]]:
+    """The options of Beam's with which a run goes through the portability layer, as long as the block lasts."""
+    job_service = _serving("apache_beam.runners.portability.local_job_service_main", "--port", logs)
+    with job_service as port, worker_pool(logs) as pool:
+        yield ["--runner=PortableRunner", f"--job_endpoint=localhost:{port}", *pool]

@@ -125,7 +125,7 @@ def test_the_parameters_of_the_template_are_the_options_that_the_code_takes() ->
 
 def test_the_container_has_the_files_that_it_copies() -> None:
     root = LAUNCH.parent.parent
-    for line in (LAUNCH / "Dockerfile").read_text().splitlines():
+    for line in (LAUNCH.parent / "Dockerfile").read_text().splitlines():
         words = line.split()
         if words[:1] == ["COPY"] and not words[1].startswith("--"):
             assert all((root / word).exists() for word in words[1:-1]), line

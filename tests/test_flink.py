@@ -17,6 +17,7 @@ from beam_job.errors import InputError
 from beam_job.runners import preset
 from launch.flink.cluster import CannotLaunchError, Cluster, running_cluster
 from tests.conftest import SPLITS
+from tests.portable import worker_pool
 from tests.required import skip_or_fail
 from tests.test_pipeline import comparable_files, loads_and_metrics
 
@@ -50,6 +51,16 @@ def test_what_goes_wrong_in_a_worker_is_one_sentence(few: Path, tmp_path: Path, 
     manifest.write_text(f"uri,id\n{few}/cat/cat-0000.jpg,a\n{few}/cat/cat-0001.jpg,a\n")
     with pytest.raises(InputError, match="found repeated: 'a'"):
         beam_job.extract(str(manifest), str(tmp_path / "out"), on="flink", beam_options=options)
+
+
+def test_the_road_of_kubernetes(few: Path, tmp_path: Path, cluster: Cluster) -> None:
+    """The pipeline goes to the job manager within the job server's jar; a pool of workers stands beside."""
+    beam_job.extract(str(few), str(tmp_path / "local"), num_shards=4)
+    with worker_pool(tmp_path) as pool:
+        options = [f"--flink_master={cluster.address}", f"--flink_job_server_jar={cluster.job_server}"]
+        options += ["--flink_submit_uber_jar", "--parallelism=2", *pool]
+        beam_job.extract(str(few), str(tmp_path / "out"), num_shards=4, on="flink", beam_options=options)
+    assert comparable_files(tmp_path / "out") == comparable_files(tmp_path / "local")
 
 
 def test_nothing_is_lost_with_a_task_manager(

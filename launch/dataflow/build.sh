@@ -8,7 +8,7 @@ set -euo pipefail
 tag=${1:-latest}
 image=$REGION-docker.pkg.dev/$PROJECT/beam-job/beam-job:$tag${GPU:+-gpu}
 cd "$(dirname "$0")/../.."
-docker build -f launch/dataflow/Dockerfile --build-arg GPU="${GPU:-}" -t "$image" .
+docker build -f launch/Dockerfile --target template --build-arg GPU="${GPU:-}" -t "$image" .
 docker push "$image"
 gcloud dataflow flex-template build "gs://$BUCKET/templates/beam-job-$tag${GPU:+-gpu}.json" \
     --project "$PROJECT" --image "$image" --sdk-language PYTHON --metadata-file launch/dataflow/metadata.json
