@@ -15,7 +15,8 @@ import beam_job
 from beam_job import naming
 from beam_job.errors import InputError
 from beam_job.runners import preset
-from launch.flink.cluster import CannotLaunchError, Cluster, running_cluster
+from launch.flink.cluster import Cluster, running_cluster
+from launch.job_servers.fetch import CannotLaunchError
 from tests.conftest import SPLITS
 from tests.portable import worker_pool
 from tests.required import skip_or_fail

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import importlib.metadata
 import json
 import os
 import shutil
@@ -28,21 +27,19 @@ from typing import Any
 
 import yaml
 
-HERE = Path(__file__).resolve().parent
-HOME = HERE.parent.parent / "build" / "flink"
+ROOT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT))
+
+from launch.job_servers.fetch import CannotLaunchError, job_server_jar  # noqa: E402
+
+HOME = ROOT / "build" / "flink"
 # Flink that Beam has a job server for, to the newest of its releases: the wheel that is installed.
 WHEELS = {"2.2": "2.2.1", "1.20": "1.20.3", "1.19": "1.19.3"}
-# Where Beam's released job server cannot be had, this Flink's is put together from its parts (job_server.xml).
-ASSEMBLED = "1.19"
 TASK_MANAGERS = 2
 # A slot to spare in each, so that the work of a task manager that dies goes on in the other.
 SLOTS = 2
 _PATIENCE_SECONDS = 120
 _LOCALHOST = "127.0.0.1"
-
-
-class CannotLaunchError(Exception):
-    """Something that the cluster needs is not there; the message says what to do."""
 
 
 def install_flink(flink: str, home: Path = HOME) -> Path:
@@ -56,60 +53,23 @@ def install_flink(flink: str, home: Path = HOME) -> Path:
         # Without their dependencies, which are for Flink's own Python programs: the jars and scripts are all inside.
         wheels = [f"apache-flink=={version}", f"apache-flink-libraries=={version}"]
         pip = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        _call([*pip, "--no-deps", *wheels], f"Flink {version} could not be installed")
+        done = subprocess.run([*pip, "--no-deps", *wheels], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise CannotLaunchError(f"Flink {version} could not be installed: {done.stderr.strip()[-300:]}")
         marker.touch()
     return next(place.glob("lib/python*/site-packages/pyflink"))
 
 
-def job_server_jar(flink: str, home: Path = HOME) -> Path:
-    """Beam's job server for a Flink: as given, from Beam's own cache, or from Maven.
-
-    Raises:
-      CannotLaunchError: it is nowhere to be had.
-    """
-    if given := os.environ.get("FLINK_JOB_SERVER_JAR"):
-        if not Path(given).exists():
-            raise CannotLaunchError(f"There is no file at FLINK_JOB_SERVER_JAR={given}.")
-        return Path(given)
-    artifact, version = f"beam-runners-flink-{flink}-job-server", importlib.metadata.version("apache-beam")
-    name = f"{artifact}-{version}.jar"
-    assembled = home / "job-server" / f"flink-job-server-{flink}.jar"
-    places = [Path.home() / ".apache_beam" / "cache" / "jars" / name, home / "jars" / name]
-    places += [assembled] if flink == ASSEMBLED else []
-    for place in places:
-        if place.exists():
-            return place
-    if not shutil.which("mvn"):
-        raise CannotLaunchError(f"Expected {name}: install Maven, or set FLINK_JOB_SERVER_JAR to the file.")
-    copy = ["mvn", "-q", "-B", "dependency:copy", f"-Dartifact=org.apache.beam:{artifact}:{version}"]
-    try:
-        _call([*copy, f"-DoutputDirectory={home / 'jars'}"], f"Maven does not have {name}")
-        return home / "jars" / name
-    except CannotLaunchError:
-        if flink != ASSEMBLED:
-            raise
-    package = ["mvn", "-q", "-B", "-f", str(HERE / "job_server.xml"), "package", f"-Dhome={home / 'job-server'}"]
-    _call(package, f"Maven has neither {name} nor its parts")
-    return assembled
-
-
-def _call(command: Sequence[str], otherwise: str) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        words = (done.stdout + done.stderr).strip().splitlines() or [""]
-        raise CannotLaunchError(f"{otherwise}: {words[0][:300]}")
-
-
-def available_flink(home: Path = HOME) -> tuple[str, Path]:
+def available_flink() -> tuple[str, Path]:
     """Which Flink to run, and the job server for it: that of FLINK, or the newest that everything can be had for."""
     if flink := os.environ.get("FLINK"):
         if flink not in WHEELS:
             raise CannotLaunchError(f"Expected FLINK to be one of {', '.join(WHEELS)}, found {flink}.")
-        return flink, job_server_jar(flink, home)
+        return flink, job_server_jar(f"flink-{flink}")
     problems = []
     for flink in WHEELS:
         try:
-            return flink, job_server_jar(flink, home)
+            return flink, job_server_jar(f"flink-{flink}")
         except CannotLaunchError as error:
             problems.append(str(error))
     raise CannotLaunchError(" ".join(problems))
@@ -212,12 +172,13 @@ class Cluster:
             "rest.port": self.port,
             "io.tmp.dirs": str(self.place / "tmp"),
             "restart-strategy.type": "fixed-delay",
-            # Enough to outlast the time until a task manager that is gone is missed.
-            "restart-strategy.fixed-delay.attempts": 10,
-            "restart-strategy.fixed-delay.delay": "2 s",
+            # Enough to outlast the time until a task manager that is gone is missed, and no more, since what fails for
+            # good is tried as often.
+            "restart-strategy.fixed-delay.attempts": 4,
+            "restart-strategy.fixed-delay.delay": "3 s",
             # Milliseconds.
-            "heartbeat.interval": 2000,
-            "heartbeat.timeout": 10000,
+            "heartbeat.interval": 1000,
+            "heartbeat.timeout": 5000,
         }
         (self.place / "conf" / "config.yaml").write_text(yaml.safe_dump(settings, width=10_000))
 
@@ -250,7 +211,7 @@ def running_cluster(place: Path, home: Path = HOME) -> Iterator[Cluster]:
     """
     if not shutil.which("java"):
         raise CannotLaunchError("Flink needs Java 17: install it, and see that `java` is on the PATH.")
-    flink, jar = available_flink(home)
+    flink, jar = available_flink()
     cluster = Cluster(install_flink(flink, home), jar, place, _free_port())
     try:
         cluster.start()

@@ -1,0 +1,77 @@
+"""Beam's job servers, the Java programs between a pipeline of Python's and Flink or Spark.
+
+    python launch/job_servers/fetch.py spark-3
+
+prints where the one for Spark 3 is, and fetches it first where need be. What is fetched stays in build/job-servers.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+HOME = HERE.parent.parent / "build" / "job-servers"
+# Those that are put together from their parts where the released ones cannot be had, and the projects that do it.
+_PROJECTS = {"flink-1.19": "flink.xml", "spark-3": "spark.xml"}
+
+
+class CannotLaunchError(Exception):
+    """Something that a launcher needs is not there; the message says what to do."""
+
+
+def job_server_jar(kind: str, home: Path = HOME) -> Path:
+    """The job server for an engine: as given, from Beam's own cache, or from Maven.
+
+    Args:
+      kind: The engine and its version as Beam has them, such as ``flink-2.2`` or ``spark-3``.
+      home: Where what is fetched stays.
+
+    Raises:
+      CannotLaunchError: it is nowhere to be had.
+    """
+    variable = f"{kind.partition('-')[0].upper()}_JOB_SERVER_JAR"
+    if given := os.environ.get(variable):
+        if not Path(given).exists():
+            raise CannotLaunchError(f"There is no file at {variable}={given}.")
+        return Path(given)
+    artifact, version = f"beam-runners-{kind}-job-server", importlib.metadata.version("apache-beam")
+    name, assembled = f"{artifact}-{version}.jar", home / f"{kind}-job-server-assembled.jar"
+    for place in (Path.home() / ".apache_beam" / "cache" / "jars" / name, home / name, assembled):
+        if place.exists():
+            return place
+    if not shutil.which("mvn"):
+        raise CannotLaunchError(f"Expected {name}: install Maven, or set {variable} to the file.")
+    coordinates = [f"-Dartifact=org.apache.beam:{artifact}:{version}", f"-DoutputDirectory={home}"]
+    if _maven("dependency:copy", *coordinates):
+        return home / name
+    if kind not in _PROJECTS:
+        raise CannotLaunchError(f"Maven does not have {name}; set {variable} to the file.")
+    if not _maven("-f", str(HERE / _PROJECTS[kind]), "package", f"-Dhome={home}"):
+        raise CannotLaunchError(f"Maven has neither {name} nor its parts; set {variable} to the file.")
+    return assembled
+
+
+def _maven(*arguments: str) -> bool:
+    return subprocess.run(["mvn", "-q", "-B", *arguments], capture_output=True, check=False).returncode == 0
+
+
+def main(arguments: list[str]) -> int:
+    """Prints where a job server is."""
+    if len(arguments) != 1:
+        print((__doc__ or "").strip(), file=sys.stderr)
+        return 2
+    try:
+        print(job_server_jar(arguments[0]))
+    except CannotLaunchError as error:
+        print(f"fetch.py: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
