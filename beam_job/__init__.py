@@ -9,9 +9,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from beam_job.api import extract, inspect_model, plan, verify
+    from beam_job.api import extract, inspect_model, plan, train_head, verify
     from beam_job.errors import BeamJobError
     from beam_job.forecast import Forecast
+    from beam_job.head_training import HeadResult
     from beam_job.inspection import ModelReport
     from beam_job.pipeline import RunResult
     from beam_job.reading import load_features
@@ -27,6 +28,7 @@ _PUBLIC = {
     "Failure": "beam_job.records",
     "FeatureRecord": "beam_job.records",
     "Forecast": "beam_job.forecast",
+    "HeadResult": "beam_job.head_training",
     "ImageRef": "beam_job.records",
     "ModelReport": "beam_job.inspection",
     "RunResult": "beam_job.pipeline",
@@ -35,6 +37,7 @@ _PUBLIC = {
     "inspect_model": "beam_job.api",
     "load_features": "beam_job.reading",
     "plan": "beam_job.api",
+    "train_head": "beam_job.api",
     "verify": "beam_job.api",
 }
 
@@ -44,6 +47,7 @@ __all__ = [
     "Failure",
     "FeatureRecord",
     "Forecast",
+    "HeadResult",
     "ImageRef",
     "ModelReport",
     "RunResult",
@@ -53,6 +57,7 @@ __all__ = [
     "inspect_model",
     "load_features",
     "plan",
+    "train_head",
     "verify",
 ]
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from beam_job.options import ExtractOptions, model_options
+from beam_job.options import ExtractOptions, head_options, model_options
 
 if TYPE_CHECKING:
     from beam_job.forecast import Forecast
+    from beam_job.head_training import HeadResult
     from beam_job.inspection import ModelReport
     from beam_job.pipeline import RunResult
     from beam_job.verification import Verification
@@ -89,3 +90,21 @@ def verify(path: str) -> Verification:
     from beam_job import verification
 
     return verification.verify(path)
+
+
+def train_head(path: str, **options: Any) -> HeadResult:
+    """Trains a classifier head on a dataset; the same as ``beam-job train-head``.
+
+    Args:
+      path: The directory that ``extract`` wrote.
+      **options: The options of the command by their names, such as ``hidden`` or ``seed``.
+
+    Returns:
+      Where the head is, its epochs, and what it is worth on the test split beside its baselines.
+
+    Raises:
+      BeamJobError: the dataset is not finished, or holds too little to learn from.
+    """
+    from beam_job.head_training import train_head as train
+
+    return train(path, head_options(**options))

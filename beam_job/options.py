@@ -324,6 +324,40 @@ class OutputOptions:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class HeadOptions:
+    """How a classifier head is trained on a dataset of features."""
+
+    head: str | None = option(
+        "Where the head goes; by default beside the dataset, as OUT-head. What is there is replaced.",
+        None,
+        metavar="DIR",
+    )
+    feature: str | None = option(
+        "Which of several stored features to train on, by its layer's name.", None, metavar="NAME"
+    )
+    hidden: int = option("Width of the hidden layer, Dense(N, relu); 0 for a linear probe.", 128, metavar="N", least=0)
+    multi_label: str | None = option(
+        "An image has several labels, joined by this text in the dataset's label, such as '|' in 'cat|outdoors'; the "
+        "head then ends in a sigmoid for each.",
+        None,
+        metavar="TEXT",
+    )
+    class_weights: str = option(
+        "balanced: rare classes weigh as much in all as frequent ones; none: every image weighs the same.",
+        "balanced",
+        metavar="balanced|none",
+        choices=("balanced", "none"),
+    )
+    epochs: int = option("Passes over the training split, at most.", 100, metavar="N", least=1)
+    patience: int = option(
+        "Passes without a better loss on the validation split after which training stops.", 8, metavar="N", least=1
+    )
+    head_batch_size: int = option("Features in a step of the training.", 128, metavar="N", least=1)
+    learning_rate: float = option("Of Adam.", 0.001, metavar="X", least=0)
+    seed: int = option("Of the weights, the order, and the splits that the dataset does not have.", 0, metavar="N")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ExtractOptions:
     """Everything that ``beam-job extract`` can be told, by group."""
 
@@ -367,11 +401,24 @@ def model_options(**values: Any) -> ModelOptions:
     Raises:
       UsageError: an option is unknown or has a value it cannot have.
     """
-    fields = {field.name: field for field in group_fields(ModelOptions)}
+    return _group_of(ModelOptions, values)
+
+
+def head_options(**values: Any) -> HeadOptions:
+    """The options of a head from values, typed or as text.
+
+    Raises:
+      UsageError: an option is unknown or has a value it cannot have.
+    """
+    return _group_of(HeadOptions, values)
+
+
+def _group_of(group: type[T], values: Mapping[str, Any]) -> T:
+    fields = {field.name: field for field in group_fields(group)}
     for name in values:
         if name not in fields:
             raise UsageError(f"There is no option {name!r}{nearest(name, fields)}")
-    return ModelOptions(**{name: coerce(name, fields[name], value) for name, value in values.items()})
+    return group(**{name: coerce(name, fields[name], value) for name, value in values.items()})
 
 
 def _plain(value: Any) -> Any:

@@ -235,6 +235,20 @@ def copy_to_local(source: str, target: str) -> None:
         raise FileNotFoundError(f"there is nothing at {source}")
 
 
+def copy_from_local(source: str, target: str, last: str) -> None:
+    """Copies a local directory to any filesystem, each file appearing whole, and one of them after all others.
+
+    Args:
+      source: The local directory.
+      target: Where its files go; those that are there and have the same names are replaced.
+      last: The path, within the directory, of the file whose presence says that the rest is there.
+    """
+    paths = sorted(relative(info.path, source) for info in list_files(source))
+    for path in sorted(paths, key=lambda path: path == last):
+        with open_read(join(source, path)) as reader, new_file(join(target, path)) as writer:
+            shutil.copyfileobj(reader, writer, _COPY_BYTES)
+
+
 def directory_digest(root: str) -> str:
     """SHA-256, in hexadecimal, over the names and contents of all files below a local directory."""
     digest = hashlib.sha256()

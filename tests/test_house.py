@@ -38,6 +38,10 @@ FLOORS = (
         "resumption",
         "finalisation",
         "forecast",
+        "head_training",
+        "head_evaluation",
+        "head_plots",
+        "head_serving",
         "verification",
         "inspection",
         "progress",
@@ -137,6 +141,7 @@ def test_the_public_names_are_these() -> None:
         "Failure",
         "FeatureRecord",
         "Forecast",
+        "HeadResult",
         "ImageRef",
         "ModelReport",
         "RunResult",
@@ -146,6 +151,7 @@ def test_the_public_names_are_these() -> None:
         "inspect_model",
         "load_features",
         "plan",
+        "train_head",
         "verify",
     ]
     for name in beam_job.__all__:

@@ -1,0 +1,121 @@
+"""beam-job train-head: a classifier head from a dataset of features, and a model that takes pictures.
+
+Trains a linear probe and a head, says how good they are beside the nearest neighbours, and writes the head, a
+SavedModel from a picture's bytes to probabilities, metrics.json and plots.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from beam_job.cli.arguments import add_option, given_options
+from beam_job.errors import UsageError
+from beam_job.options import HeadOptions, group_fields, head_options
+
+if TYPE_CHECKING:
+    from beam_job.head_training import Epoch, HeadResult
+
+_CLASSES_SHOWN = 20
+_COLUMNS = ("precision", "recall", "f1")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The dataset, and the options of the training."""
+    parser.add_argument("path", metavar="OUT", help="The dataset's directory, local or gs://.")
+    for field in group_fields(HeadOptions):
+        add_option(parser, field)
+    parser.add_argument("--json", action="store_true", help="Print the result as JSON.")
+
+
+def run(arguments: argparse.Namespace, rest: list[str]) -> int:
+    """Trains, and prints what came of it."""
+    if rest:
+        raise UsageError(f"There is no option {rest[0]!r}. See 'beam-job train-head --help'.")
+    options = head_options(**given_options(arguments, group_fields(HeadOptions)))
+
+    from beam_job.head_training import train_head
+
+    if arguments.json:
+        result = train_head(arguments.path, options)
+        print(json.dumps({**dataclasses.asdict(result), "accuracy": result.accuracy}))
+    else:
+        with _epochs() as watch:
+            result = train_head(arguments.path, options, watch)
+        print_head(result)
+    return 0
+
+
+@contextmanager
+def _epochs() -> Iterator[Callable[[Epoch], None]]:
+    """Shows the epochs as they pass: one line for each model on a terminal, a line for each epoch elsewhere."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console(stderr=True, highlight=False)
+    if not console.is_terminal:
+        yield lambda epoch: console.print(_line(epoch), markup=False)
+        return
+    lines: dict[str, str] = {}
+    with Live(console=console, refresh_per_second=10) as live:
+
+        def show(epoch: Epoch) -> None:
+            lines[epoch.model] = _line(epoch)
+            live.update(Text("\n".join(lines.values())))
+
+        yield show
+
+
+def _line(epoch: Epoch) -> str:
+    return (
+        f"{epoch.model:12} epoch {epoch.number:3}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.3f}  "
+        f"validation {epoch.validation_loss:.4f}  {epoch.validation_accuracy:.3f}"
+    )
+
+
+def print_head(result: HeadResult) -> None:
+    """Prints accuracies, the classes that are found worst, and where the head is."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    head = result.evaluations["head"]
+    table = Table(box=None, header_style="bold")
+    table.add_column("class")
+    for name in (*_COLUMNS, "images"):
+        table.add_column(name, justify="right")
+    worst = sorted(head.classes, key=lambda name: head.classes[name]["f1"] or 0.0)[:_CLASSES_SHOWN]
+    for name in sorted(worst):
+        found = head.classes[name]
+        table.add_row(escape(name), *(_share(found[column]) for column in _COLUMNS), f"{found['images']:,}")
+    if len(worst) < len(head.classes):
+        table.add_row(f"... and {len(head.classes) - len(worst):,} classes that are found better")
+    console.print(table)
+    images = ", ".join(f"{count:,} {split}" for split, count in result.images.items())
+    left_out = f"; {result.unlabelled:,} without a label were left out" if result.unlabelled else ""
+    console.print(f"images: {images}{left_out}")
+    for name, found_by in result.evaluations.items():
+        console.print(
+            f"{name}: accuracy {found_by.accuracy:.1%} on {found_by.images:,} images of the test split, "
+            f"calibration error {found_by.calibration_error:.3f}",
+            soft_wrap=True,
+        )
+    console.print(f"trained in {result.seconds:.1f} s\n")
+    console.print("ask it with:", style="bold")
+    console.print(
+        f'  python -c "import sys, tensorflow as tf; '
+        f"model = tf.saved_model.load('{result.head}/saved_model').signatures['serving_default']; "
+        f"print(model(image_bytes=tf.constant([open(sys.argv[1], 'rb').read()])))\" photo.jpg",
+        soft_wrap=True,
+        markup=False,
+    )
+
+
+def _share(value: Any) -> str:
+    return "-" if value is None else f"{value:.3f}"
