@@ -39,8 +39,6 @@ def preset(on: str) -> list[str]:
         "--environment_type=PROCESS",
         f"--environment_config={json.dumps({'command': worker})}",
         "--sdk_worker_parallelism=1",
-        # Kept from one step of the pipeline to the next, rather than started anew for each.
-        "--environment_cache_millis=60000",
     ]
     places = {
         "local": [f"--runner={LOCAL_RUNNER}", "--direct_running_mode=in_memory", "--direct_num_workers=1"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import threading
@@ -25,13 +26,19 @@ from tests.test_pipeline import comparable_files, loads_and_metrics
 pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+@contextlib.contextmanager
+def cluster_of(size: int, place: Path) -> Iterator[Cluster]:
     try:
-        with running_cluster(tmp_path_factory.mktemp("flink") / "cluster") as running:
+        with running_cluster(place, size) as running:
             yield running
     except CannotLaunchError as error:
         skip_or_fail(str(error))
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster_of(2, tmp_path_factory.mktemp("flink") / "cluster") as running:
+        yield running
 
 
 @pytest.fixture
@@ -52,16 +59,6 @@ def test_what_goes_wrong_in_a_worker_is_one_sentence(few: Path, tmp_path: Path, 
     manifest.write_text(f"uri,id\n{few}/cat/cat-0000.jpg,a\n{few}/cat/cat-0001.jpg,a\n")
     with pytest.raises(InputError, match="found repeated: 'a'"):
         beam_job.extract(str(manifest), str(tmp_path / "out"), on="flink", beam_options=options)
-
-
-def test_the_road_of_kubernetes(few: Path, tmp_path: Path, cluster: Cluster) -> None:
-    """The pipeline goes to the job manager within the job server's jar; a pool of workers stands beside."""
-    beam_job.extract(str(few), str(tmp_path / "local"), num_shards=4)
-    with worker_pool(tmp_path) as pool:
-        options = [f"--flink_master={cluster.address}", f"--flink_job_server_jar={cluster.job_server}"]
-        options += ["--flink_submit_uber_jar", "--parallelism=2", *pool]
-        beam_job.extract(str(few), str(tmp_path / "out"), num_shards=4, on="flink", beam_options=options)
-    assert comparable_files(tmp_path / "out") == comparable_files(tmp_path / "local")
 
 
 def test_nothing_is_lost_with_a_task_manager(
@@ -86,3 +83,16 @@ def test_nothing_is_lost_with_a_task_manager(
     killer.join()
     assert killed.is_set(), "the run was over before the task manager was killed"
     assert comparable_files(output) == comparable_files(dataset)
+
+
+def test_the_road_of_kubernetes(few: Path, tmp_path: Path) -> None:
+    """The pipeline goes to the job manager within the job server's jar; a pool of workers stands beside.
+
+    As in a pod, each task manager has a pool of its own: two would give their workers the same names.
+    """
+    beam_job.extract(str(few), str(tmp_path / "local"), num_shards=4)
+    with cluster_of(1, tmp_path / "cluster") as cluster, worker_pool(tmp_path) as pool:
+        options = [f"--flink_master={cluster.address}", f"--flink_job_server_jar={cluster.job_server}"]
+        options += ["--flink_submit_uber_jar", "--parallelism=1", *pool]
+        beam_job.extract(str(few), str(tmp_path / "out"), num_shards=4, on="flink", beam_options=options)
+    assert comparable_files(tmp_path / "out") == comparable_files(tmp_path / "local")

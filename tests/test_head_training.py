@@ -1,4 +1,4 @@
-"""Heads on real features, and the model that takes pictures: what it says is what the head says of the stored feature."""
+"""Heads on real features; the model that takes pictures says what the head says of the stored feature."""
 
 from __future__ import annotations
 

@@ -84,12 +84,14 @@ class Cluster:
       job_server: Beam's job server for it.
       place: Directory of the cluster's configuration, logs and temporary files.
       port: Where the job manager answers, its web page among the rest.
+      size: How many task managers there are.
     """
 
     pyflink: Path
     job_server: Path
     place: Path
     port: int
+    size: int = TASK_MANAGERS
     job_manager: subprocess.Popen[bytes] | None = None
     task_managers: list[subprocess.Popen[bytes]] = dataclasses.field(default_factory=list)
 
@@ -104,7 +106,7 @@ class Cluster:
             "--on=flink",
             f"--flink_master={self.address}",
             f"--flink_job_server_jar={self.job_server}",
-            f"--parallelism={TASK_MANAGERS}",
+            f"--parallelism={self.size}",
             f"--artifacts_dir={self.place / 'artifacts'}",
         ]
 
@@ -114,9 +116,9 @@ class Cluster:
             (self.place / name).mkdir(parents=True, exist_ok=True)
         self._configure()
         self.job_manager = self._launch("jobmanager")
-        self.task_managers = [self._launch("taskmanager") for _ in range(TASK_MANAGERS)]
+        self.task_managers = [self._launch("taskmanager") for _ in range(self.size)]
         deadline = time.monotonic() + _PATIENCE_SECONDS
-        while self._reported() < TASK_MANAGERS:
+        while self._reported() < self.size:
             if time.monotonic() > deadline or any(p.poll() is not None for p in self.processes()):
                 raise CannotLaunchError(f"The cluster did not come up; its logs are in {self.place / 'logs'}.")
             time.sleep(0.2)
@@ -203,8 +205,8 @@ def _free_port() -> int:
 
 
 @contextlib.contextmanager
-def running_cluster(place: Path, home: Path = HOME) -> Iterator[Cluster]:
-    """A cluster, as long as the block lasts.
+def running_cluster(place: Path, size: int = TASK_MANAGERS, home: Path = HOME) -> Iterator[Cluster]:
+    """A cluster of ``size`` task managers, as long as the block lasts.
 
     Raises:
       CannotLaunchError: it cannot be had here; the message says what to do.
@@ -212,7 +214,7 @@ def running_cluster(place: Path, home: Path = HOME) -> Iterator[Cluster]:
     if not shutil.which("java"):
         raise CannotLaunchError("Flink needs Java 17: install it, and see that `java` is on the PATH.")
     flink, jar = available_flink()
-    cluster = Cluster(install_flink(flink, home), jar, place, _free_port())
+    cluster = Cluster(install_flink(flink, home), jar, place, _free_port(), size)
     try:
         cluster.start()
         yield cluster
@@ -231,7 +233,7 @@ def main(command: Sequence[str]) -> int:
         print("starting Flink; the first time it is fetched, which takes a minute", file=sys.stderr, flush=True)
         with running_cluster(place) as cluster:
             version = cluster.pyflink.parents[3].name
-            print(f"{version}, {TASK_MANAGERS} task managers: {cluster.address}", file=sys.stderr, flush=True)
+            print(f"{version}, {cluster.size} task managers: {cluster.address}", file=sys.stderr, flush=True)
             return subprocess.run([*command, *cluster.beam_options()], check=False).returncode
     except CannotLaunchError as error:
         print(f"cluster.py: {error}", file=sys.stderr)
