@@ -1,27 +1,26 @@
-# make run    a dataset from real photographs, start to end
+# make run    photographs, features, a trained head and a page to look at, start to end
 # make test   the whole test suite
 # make check  format, lint, types
 # make flink  the same dataset on a Flink cluster of this machine, compared with that of make run byte for byte
 # make docs   the reference of options and the parameters of the Dataflow template, from the code
+# make screenshots   the pictures in the README; needs chromium and chromium-driver
 # make bench  the job against its peers, half an hour or so; installs them in a place of their own
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-SAMPLES ?= build/samples
-FEATURES ?= build/features
+DEMO ?= build/demo
+FEATURES := $(DEMO)/features
 SAME := diff --recursive --exclude=receipts --exclude=run.json
 
-.PHONY: run flink test check docs bench format clean
+.PHONY: run flink test check docs screenshots bench format clean
 
 run: $(VENV)/.run
-	rm -rf $(SAMPLES)
-	$(BIN)/beam-job samples $(SAMPLES)
-	$(BIN)/beam-job extract --input $(SAMPLES) --output $(FEATURES) --overwrite
+	$(BIN)/beam-job demo $(DEMO)
 
 flink: run
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python launch/flink/cluster.py \
-		beam-job extract --input $(SAMPLES) --output $(FEATURES)-flink --overwrite
-	$(SAME) $(FEATURES) $(FEATURES)-flink
+		beam-job extract --config $(FEATURES)/run.json --output build/features-flink --overwrite
+	$(SAME) $(FEATURES) build/features-flink
 	@echo "the features of Flink are those of this machine, byte for byte"
 
 test: $(VENV)/.dev
@@ -43,6 +42,9 @@ bench:
 	build/bench-venv/bin/python -m benchmarks.bench
 	build/bench-venv/bin/python -m benchmarks.chart
 	build/bench-venv/bin/python -m benchmarks.page
+
+screenshots: $(VENV)/.dev
+	$(BIN)/python docs/make_screenshots.py
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .

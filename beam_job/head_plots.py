@@ -14,7 +14,7 @@ from beam_job.head_evaluation import Evaluation
 if TYPE_CHECKING:
     from beam_job.head_training import Epoch
 
-_NAMED_CLASSES = 40
+_NAMED_CLASSES, _NAME_WIDTH = 40, 24
 _NUMBERED_CLASSES = 20
 
 
@@ -66,7 +66,7 @@ def _confusion(figure: Any, classes: list[str], confusion: list[list[int]]) -> A
     axes.set(xlabel="found", ylabel="true")
     if len(classes) <= _NAMED_CLASSES:
         # The names are anybody's text, and a dollar sign would begin a formula.
-        names = [name.replace("$", r"\$") for name in classes]
+        names = [_short(name).replace("$", r"\$") for name in classes]
         axes.set_xticks(range(len(classes)), names, rotation=90)
         axes.set_yticks(range(len(classes)), names)
     if len(classes) <= _NUMBERED_CLASSES:
@@ -74,3 +74,7 @@ def _confusion(figure: Any, classes: list[str], confusion: list[list[int]]) -> A
             if count:
                 axes.text(column, row, count, ha="center", va="center", color="w" if shares[row, column] > 0.5 else "k")
     return figure
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 3]}..."

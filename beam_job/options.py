@@ -314,6 +314,7 @@ class OutputOptions:
         False,
     )
     retry_errors: bool = option("Like resume, and images that failed before are tried again.", False)
+    report: bool = option("At the end, write the dataset's page beside it, as OUT-report.html.", False)
     max_error_rate: float = option(
         "The share of images that may become error rows before the job fails, from 0 to 1.",
         0.01,

@@ -26,6 +26,7 @@ from beam_job.options import ExtractOptions
 from beam_job.planning import SplitPolicy
 from beam_job.progress import show_progress, show_step
 from beam_job.reading import read_run
+from beam_job.reporting import write_report
 from beam_job.resumption import EarlierRun, check_identity, read_earlier_run
 from beam_job.sources import Source, all_refs, open_source
 from beam_job.transforms import ExtractShards, FinaliseDataset, ListImages, PlanShards, new_extractor
@@ -46,7 +47,9 @@ _GIVEN_UP = re.compile(
 _REASON = re.compile(r"^(?:Caused by: )?(?:[\w$]+\.)*\w*(?:Error|Exception): .*$", re.MULTILINE)
 _INTERRUPT = re.compile(r"^(?:\w+: )?KeyboardInterrupt\b", re.MULTILINE)
 # Options that do not decide what is in the dataset, or name the place it is in.
-_NOT_RECORDED = frozenset({"output", "overwrite", "resume", "retry_errors", "on", "worker_threads", "read_threads"})
+_NOT_RECORDED = frozenset(
+    {"output", "overwrite", "resume", "retry_errors", "report", "on", "worker_threads", "read_threads"}
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,6 +68,7 @@ class RunResult:
       retries: Requests that were made again because a service could not answer.
       seconds: From the launch to the end.
       extract_seconds: From the start of the pipeline to the end.
+      report: The dataset's page, if one was asked for.
     """
 
     output: str
@@ -78,6 +82,7 @@ class RunResult:
     retries: int
     seconds: float
     extract_seconds: float
+    report: str | None = None
 
     @property
     def images_per_second(self) -> float:
@@ -165,6 +170,7 @@ def run_extract(options: ExtractOptions, beam_arguments: Sequence[str] = (), pro
             _run(pipeline)
     end = time.monotonic()
     run = read_run(output)
+    report = write_report(options.output.output).report if options.output.report else None
     return RunResult(
         output=options.output.output,
         images=run["images"],
@@ -177,6 +183,7 @@ def run_extract(options: ExtractOptions, beam_arguments: Sequence[str] = (), pro
         retries=run["timings"]["retries"],
         seconds=end - start,
         extract_seconds=end - extract_start,
+        report=report,
     )
 
 

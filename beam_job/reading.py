@@ -15,6 +15,7 @@ from beam_job import naming, storage
 from beam_job.errors import InputError
 from beam_job.options import nearest
 from beam_job.records import Float32Array
+from beam_job.sharding import is_sampled
 from beam_job.tensorflow_runtime import import_tensorflow
 from beam_job.writers.examples import unpack_example
 from beam_job.writers.tfrecord import read_records
@@ -79,13 +80,14 @@ class FeatureTable:
         return FeatureTable(ids, self.features[chosen], self.labels[chosen])
 
 
-def read_table(path: str, split: str, feature: str | None = None) -> FeatureTable:
-    """A dataset's split in memory, without TensorFlow.
+def read_table(path: str, split: str, feature: str | None = None, share: float = 1.0) -> FeatureTable:
+    """A dataset's split in memory, or a part of it, without TensorFlow.
 
     Args:
       path: The directory that ``extract`` wrote.
       split: Which split.
       feature: Which of several stored features, by its layer's name; may be left out when there is one.
+      share: Which part of the images is kept, from 0 to 1, chosen by a stable hash of their ids.
 
     Raises:
       InputError: there is no finished dataset, no such split, or no such feature.
@@ -96,6 +98,8 @@ def read_table(path: str, split: str, feature: str | None = None) -> FeatureTabl
     for shard in _shards(run, split, path):
         content = storage.read_bytes(storage.join(storage.absolute(path), shard["file"]))
         for record in map(unpack_example, read_records(io.BytesIO(content))):
+            if not is_sampled(record.id, share):
+                continue
             ids.append(record.id)
             rows.append(record.features[name].reshape(-1))
             labels.append(record.label)

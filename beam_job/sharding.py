@@ -45,6 +45,11 @@ def shard_index(image_id: str, num_shards: int) -> int:
     return stable_hash(image_id, "shard") % num_shards
 
 
+def is_sampled(image_id: str, share: float) -> bool:
+    """Whether an image is in a sample that holds ``share`` of all, from 0 to 1; a larger sample holds a smaller one."""
+    return bool(stable_hash(image_id, "sample") < share * 2**_HASH_BITS)
+
+
 def is_split_name(name: str) -> bool:
     """Whether a split may be called so: a letter, then letters, digits and underscores; ``all`` is TFDS's own word."""
     return bool(_SPLIT_NAME.fullmatch(name)) and name != "all"

@@ -33,6 +33,8 @@ def print_summary(result: RunResult, console: Console | None = None) -> None:
     console.print(f"time in threads: {_shares(result.stages)}")
     if result.retries:
         console.print(f"{result.retries:,} requests had to be made again")
+    if result.report:
+        console.print(f"report: {result.report}", soft_wrap=True, markup=False)
     split = next(iter(result.splits))
     console.print("\nload it with:", style="bold")
     # Not wrapped, so that it can be copied.

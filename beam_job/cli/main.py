@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from beam_job import __version__
-from beam_job.cli import extract, inspect_model, plan, samples, train_head, verify
+from beam_job.cli import demo, extract, inspect_model, plan, report, samples, train_head, verify
 from beam_job.errors import EXIT_INTERRUPTED, BeamJobError, UsageError
 from beam_job.options import nearest
 
@@ -20,6 +20,8 @@ COMMANDS = {
     "samples": samples,
     "verify": verify,
     "train-head": train_head,
+    "report": report,
+    "demo": demo,
 }
 
 
