@@ -18,6 +18,7 @@ from beam_job.cli.main import main
 from beam_job.errors import InputError, OutputError
 from beam_job.head_training import HeadResult, _weights
 from beam_job.reading import read_labels, read_run, read_table
+from tests.bucket import Bucket
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -147,6 +148,23 @@ def test_several_labels_for_an_image(few: Path, tmp_path: Path, small_model: dic
     probabilities = serve(image_bytes=tf.constant([data]))["probabilities"].numpy()
     assert probabilities.shape == (1, 6)
     assert not np.isclose(probabilities.sum(), 1.0, atol=1e-3)
+
+
+def test_from_bucket_to_bucket(few: Path, bucket: Bucket, small_model: dict[str, str]) -> None:
+    out = bucket.url("features")
+    beam_job.extract(str(few), out, **small_model)
+    found = beam_job.train_head(out, epochs=1)
+    assert found.head == f"{out}-head"
+    names = bucket.list("features-head/")
+    assert {"features-head/head.keras", "features-head/metrics.json", "features-head/saved_model/saved_model.pb"} <= {
+        *names
+    }
+    first = bucket.read("features-head/head.keras")
+    beam_job.train_head(out, epochs=1, seed=1)
+    assert bucket.list("features-head/") == names
+    assert bucket.read("features-head/head.keras") != first
+    assert beam_job.report(out).report == f"{out}-report.html"
+    assert b"nearest neighbours" in bucket.read("features-report.html")
 
 
 def test_rare_classes_weigh_as_much_as_frequent_ones() -> None:

@@ -1,6 +1,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -100,6 +101,22 @@ def test_a_directory_is_copied_here(place: Place, tmp_path: Path) -> None:
     assert (target / "variables/variables.index").read_bytes() == b"index"
     with pytest.raises(FileNotFoundError):
         storage.copy_to_local(place("other"), str(tmp_path / "nothing"))
+
+
+def test_a_directory_is_copied_with_what_says_so_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.txt", "deep/down/b.txt", "z.txt"):
+        storage.write_bytes(str(tmp_path / "from" / name), name.encode())
+    written: list[str] = []
+    new_file = storage.new_file
+
+    def noted(path: str) -> Any:
+        written.append(storage.relative(path, str(tmp_path / "to")))
+        return new_file(path)
+
+    monkeypatch.setattr(storage, "new_file", noted)
+    storage.copy_from_local(str(tmp_path / "from"), str(tmp_path / "to"), last="a.txt")
+    assert written == ["deep/down/b.txt", "z.txt", "a.txt"]
+    assert (tmp_path / "to" / "deep" / "down" / "b.txt").read_bytes() == b"deep/down/b.txt"
 
 
 def test_an_unknown_filesystem_is_pythons_own_error() -> None:
