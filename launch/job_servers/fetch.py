@@ -51,7 +51,9 @@ def job_server_jar(kind: str, home: Path = HOME) -> Path:
         return home / name
     if kind not in _PROJECTS:
         raise CannotLaunchError(f"Maven does not have {name}; set {variable} to the file.")
-    if not _maven("-f", str(HERE / _PROJECTS[kind]), "package", f"-Dhome={home}"):
+    package = ("-f", str(HERE / _PROJECTS[kind]), "package", f"-Dhome={home}")
+    # Of 160 parts one may be late: what has come stays, so a second try is short.
+    if not (_maven(*package) or _maven(*package)):
         raise CannotLaunchError(f"Maven has neither {name} nor its parts; set {variable} to the file.")
     return assembled
 
