@@ -130,6 +130,9 @@ def flat_maps(features: Float32Array, seed: int = 0) -> dict[str, Float32Array]:
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
+    features = np.where(np.isfinite(features), features, np.float32(0))
+    if not np.ptp(features, axis=0).any():  # all the same: there is nothing to spread out
+        return {"PCA": np.full((len(features), 2), 0.5, np.float32)}
     components = PCA(min(_TSNE_COMPONENTS, *features.shape), random_state=seed).fit_transform(features)
     if components.shape[1] < 2:
         components = np.pad(components, ((0, 0), (0, 1)))

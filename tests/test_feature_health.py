@@ -51,12 +51,20 @@ def test_what_is_wrong_is_found(clusters: tuple[np.ndarray, np.ndarray]) -> None
     assert health.outliers[0][0] in (250, 9)
     assert {250, 9} <= {row for row, _ in health.outliers}
     assert (health.dead, health.not_finite) == (1, 1)
+    assert all(np.isfinite(points).all() for points in flat_maps(features).values())
 
 
 def test_unlabelled_rows_are_neither_doubted_nor_make_doubt(clusters: tuple[np.ndarray, np.ndarray]) -> None:
     features, labels = clusters
     labels = np.where(np.arange(300) % 2 == 0, -1, labels)
     assert examine(features, labels, np.zeros(300, np.int64)).doubted == []
+
+
+def test_features_that_are_all_the_same_lie_in_one_place() -> None:
+    features = np.zeros((50, 4), np.float32)
+    assert (flat_maps(features)["PCA"] == 0.5).all()
+    health = examine(features, np.zeros(50, np.int64), np.zeros(50, np.int64))
+    assert (health.dead, health.norms, health.outliers) == (4, (0.0, 0.0, 0.0), [])
 
 
 @pytest.mark.parametrize(("rows", "dimensions"), [(300, 16), (40, 1), (3, 16)], ids=str)
