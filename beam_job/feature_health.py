@@ -9,29 +9,20 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_job.labels import NO_LABEL
+from beam_job.neighbours import Neighbours, nearest
 from beam_job.records import Float32Array
 
-NEIGHBOURS = 5
 # How many neighbours have to agree on another class for a label to be doubted.
 _AGREEING = 4
 # Cosine from which on two pictures are as good as one; a photograph that is saved anew as JPEG stays above it.
 DUPLICATE_COSINE = 0.995
 # Standard deviations of the mean cosine to the neighbours, from which on a row is far from everything.
 _OUTLIER_DEVIATIONS = 3
-_ROWS_AT_A_TIME = 512
 _HISTOGRAM_BINS = 24
 _FEWEST_FOR_TSNE = 30
 _TSNE_COMPONENTS = 50
 
 Integers = npt.NDArray[np.int64]
-
-
-@dataclasses.dataclass(frozen=True)
-class Neighbours:
-    """The nearest other rows of each row by cosine, nearest first: int64 [N, K] and float32 [N, K]."""
-
-    rows: Integers
-    cosines: Float32Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,24 +75,6 @@ def examine(features: Float32Array, labels: Integers, splits: Integers) -> Featu
         outliers=[(int(row), float(closeness[row])) for row in far[np.argsort(closeness[far], kind="stable")]],
         doubted=_doubted(near, labels),
     )
-
-
-def nearest(features: Float32Array) -> Neighbours:
-    """The nearest other rows of each row, at most ``NEIGHBOURS``, for float32 [N, D] with N at least 2."""
-    lengths = np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
-    unit = np.asarray(features / lengths, np.float32)
-    count = min(NEIGHBOURS, len(unit) - 1)
-    rows, cosines = np.zeros((len(unit), count), np.int64), np.zeros((len(unit), count), np.float32)
-    for start in range(0, len(unit), _ROWS_AT_A_TIME):
-        block = slice(start, start + _ROWS_AT_A_TIME)
-        closeness = unit[block] @ unit.T
-        here = np.arange(len(closeness))
-        closeness[here, here + start] = -np.inf
-        found = np.argpartition(-closeness, count - 1, axis=1)[:, :count]
-        values = np.take_along_axis(closeness, found, 1)
-        order = np.argsort(-values, axis=1, kind="stable")
-        rows[block], cosines[block] = np.take_along_axis(found, order, 1), np.take_along_axis(values, order, 1)
-    return Neighbours(rows, cosines)
 
 
 def _pairs(near: Neighbours) -> list[tuple[int, int, float]]:

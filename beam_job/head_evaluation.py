@@ -8,11 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from beam_job.neighbours import nearest
 from beam_job.records import Float32Array
 
-# Neighbours that vote in the baseline, and rows whose distances are held at a time.
-NEIGHBOURS = 5
-_ROWS_AT_A_TIME = 1024
 CALIBRATION_BINS = 15  # of Guo et al., On Calibration of Modern Neural Networks, 2017
 
 Truth = npt.NDArray[np.bool_]
@@ -107,22 +105,13 @@ def nearest_neighbours(known: Float32Array, truth: Truth, asked: Float32Array) -
     Returns:
       float32 [N, C] in [0, 1].
     """
-    count = min(NEIGHBOURS, len(known))
-    known, asked = _unit(known), _unit(asked)
+    near = nearest(asked, known)
+    # A hair for closeness, so that the nearest one decides a tie.
+    weights = 1 + np.float32(1e-3) * near.cosines
     shares = np.zeros((len(asked), truth.shape[1]), np.float32)
-    for start in range(0, len(asked), _ROWS_AT_A_TIME):
-        rows = slice(start, start + _ROWS_AT_A_TIME)
-        closeness = asked[rows] @ known.T
-        nearest = np.argpartition(-closeness, count - 1, axis=1)[:, :count]
-        # A hair for closeness, so that the nearest one decides a tie.
-        weights = 1 + 1e-3 * np.take_along_axis(closeness, nearest, 1)[..., np.newaxis]
-        shares[rows] = (truth[nearest] * weights).sum(1) / weights.sum(1)
-    return shares
-
-
-def _unit(features: Float32Array) -> Float32Array:
-    lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return np.asarray(features / np.maximum(lengths, 1e-12), np.float32)
+    for place in range(near.rows.shape[1]):
+        shares += truth[near.rows[:, place]] * weights[:, place, np.newaxis]
+    return np.asarray(shares / weights.sum(1, keepdims=True), np.float32)
 
 
 def _ratio(part: Any, whole: Any) -> float | None:

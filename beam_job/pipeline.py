@@ -26,7 +26,6 @@ from beam_job.options import ExtractOptions
 from beam_job.planning import SplitPolicy
 from beam_job.progress import show_progress, show_step
 from beam_job.reading import read_run
-from beam_job.reporting import write_report
 from beam_job.resumption import EarlierRun, check_identity, read_earlier_run
 from beam_job.sources import Source, all_refs, open_source
 from beam_job.transforms import ExtractShards, FinaliseDataset, ListImages, PlanShards, new_extractor
@@ -170,7 +169,7 @@ def run_extract(options: ExtractOptions, beam_arguments: Sequence[str] = (), pro
             _run(pipeline)
     end = time.monotonic()
     run = read_run(output)
-    report = write_report(options.output.output).report if options.output.report else None
+    report = _report(options) if options.output.report else None
     return RunResult(
         output=options.output.output,
         images=run["images"],
@@ -185,6 +184,13 @@ def run_extract(options: ExtractOptions, beam_arguments: Sequence[str] = (), pro
         extract_seconds=end - extract_start,
         report=report,
     )
+
+
+def _report(options: ExtractOptions) -> str:
+    """Writes the dataset's page, and says where; what it needs is not loaded for runs without one."""
+    from beam_job.reporting import write_report
+
+    return write_report(options.output.output).report
 
 
 def write_template(options: ExtractOptions, beam_arguments: Sequence[str] = ()) -> str:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-from beam_job.feature_health import examine, flat_maps, nearest
+from beam_job.feature_health import examine, flat_maps
+from beam_job.neighbours import nearest
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 from sklearn.neighbors import KNeighborsClassifier
 
-from beam_job.head_evaluation import NEIGHBOURS, decide, evaluate, nearest_neighbours
+from beam_job.head_evaluation import decide, evaluate, nearest_neighbours
+from beam_job.neighbours import NEIGHBOURS
 
 
 @settings(deadline=None, max_examples=60)

@@ -39,6 +39,7 @@ FLOORS = (
         "finalisation",
         "forecast",
         "feature_health",
+        "neighbours",
         "reporting",
         "head_training",
         "head_evaluation",
