@@ -14,41 +14,59 @@ from beam_job.errors import ModelError
 from beam_job.models import FrozenModel
 from beam_job.records import Float32Array
 
+# Bytes of weights up to which every stream has a copy of its own.
+_COPIED_WEIGHTS = 512 << 20
+
 
 class OpenVinoEngine:
-    """Runs the frozen graph on the processor, one stream of one thread for each thread that calls."""
+    """Runs the frozen graph on the processor, one stream of one thread for each thread that calls.
+
+    A compiled network hands its streams' work to whichever of their threads has waited longest, and that one has last
+    run on another core: the core of the caller stands idle until the system moves it. So each stream has a network of
+    its own, as long as the copies of the weights are small; for large weights the streams share one.
+    """
 
     def __init__(self, model: FrozenModel, batch_size: int, streams: int, precision: str) -> None:
-        core = openvino.Core()
-        settings = {
-            "NUM_STREAMS": streams,
-            "INFERENCE_NUM_THREADS": streams,
-            # Left to itself, OpenVINO takes bfloat16 wherever the processor has it.
-            "INFERENCE_PRECISION_HINT": "bf16" if precision == BF16 else "f32",
-        }
+        copies = streams if model.graph.stat().st_size * streams <= _COPIED_WEIGHTS else 1
         try:
-            network = core.read_model(model.graph)
-            network.reshape([batch_size, model.size.height, model.size.width, 3])
-            compiled = core.compile_model(network, "CPU", settings)
+            networks = _compiled(model, batch_size, copies, streams // copies, precision)
         except RuntimeError as error:
             words = " ".join(str(error).split())
             raise ModelError(f"OpenVINO cannot run the model ({words[:300]}); use --engine=tensorflow.") from None
         self._batch_size = batch_size
-        self._outputs = {name: compiled.output(tensor) for name, tensor in model.outputs.items()}
+        self._names = list(model.outputs)
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         black = np.zeros((batch_size, model.size.height, model.size.width, 3), np.float32)
-        for _ in range(streams):
-            request = compiled.create_infer_request()
+        for number in range(streams):
+            network = networks[number % copies]
+            request = network.create_infer_request()
             # The first inference of a process must not happen in two threads at once, which can hang for good.
             request.infer([black])
-            self._requests.put(request)
+            self._requests.put((request, [network.output(tensor) for tensor in model.outputs.values()]))
 
     def run(self, pixels: Float32Array) -> Mapping[str, Float32Array]:
         count = len(pixels)
-        request = self._requests.get()
+        request, outputs = mine = self._requests.get()
         try:
             answer = request.infer([padded(pixels, self._batch_size)], share_inputs=True)
             # Copied, since the request's own arrays are written to by the next batch.
-            return {name: np.array(answer[output][:count], np.float32) for name, output in self._outputs.items()}
+            rows = [np.array(answer[output][:count], np.float32) for output in outputs]
+            return dict(zip(self._names, rows, strict=True))
         finally:
-            self._requests.put(request)
+            self._requests.put(mine)
+
+
+def _compiled(model: FrozenModel, batch_size: int, copies: int, streams: int, precision: str) -> list[Any]:
+    """The network, compiled ``copies`` times, with ``streams`` streams each."""
+    core = openvino.Core()
+    network = core.read_model(model.graph)
+    network.reshape([batch_size, model.size.height, model.size.width, 3])
+    settings = {
+        "NUM_STREAMS": streams,
+        "INFERENCE_NUM_THREADS": streams,
+        # Pinned, the streams of all processes of a machine would share its first cores.
+        "ENABLE_CPU_PINNING": False,
+        # Left to itself, OpenVINO takes bfloat16 wherever the processor has it.
+        "INFERENCE_PRECISION_HINT": "bf16" if precision == BF16 else "f32",
+    }
+    return [core.compile_model(network, "CPU", settings) for _ in range(copies)]

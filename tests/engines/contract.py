@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -54,6 +56,19 @@ class EngineContract:
         assert len(one) == len(other) == count
         np.testing.assert_array_equal(one, whole[:count])
         np.testing.assert_array_equal(other[: count - 1], whole[: count - 1])
+
+    @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="Linux tells which cores a thread may run on")
+    def test_no_thread_is_bound_to_a_core(self, engine: Engine, pixels: np.ndarray) -> None:
+        """Or else the processes of a machine, which know nothing of each other, would bind theirs to the same one."""
+        everywhere, bound = os.sched_getaffinity(0), set()
+        with ThreadPoolExecutor(1) as pool:
+            work = pool.submit(lambda: [engine.run(pixels[:BATCH]) for _ in range(8)])
+            while not work.done():
+                for thread in Path("/proc/self/task").iterdir():
+                    with contextlib.suppress(ProcessLookupError):  # one that has just ended
+                        if os.sched_getaffinity(int(thread.name)) != everywhere:
+                            bound.add(thread.name)
+        assert not bound
 
     def test_a_row_does_not_depend_on_its_place_in_the_batch(self, engine: Engine, pixels: np.ndarray) -> None:
         forwards = engine.run(pixels[:BATCH])["feature"]

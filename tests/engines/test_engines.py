@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from beam_job.engines import EngineChoice, load_engine
+from beam_job.engines import Engine, EngineChoice, load_engine, openvino_engine
 from beam_job.engines.base import ENGINES
 from beam_job.errors import UsageError
 from beam_job.models import ModelSpec
@@ -32,6 +32,13 @@ class TestTensorFlow(EngineContract):
 
 class TestOpenVino(EngineContract):
     name = "openvino"
+
+    def test_streams_that_share_their_weights_give_the_same(
+        self, spec: ModelSpec, engine: Engine, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(openvino_engine, "_COPIED_WEIGHTS", 0)
+        shared = load_engine(EngineChoice(self.name), spec, BATCH, 2)
+        np.testing.assert_array_equal(shared.run(pixels[:BATCH])["feature"], engine.run(pixels[:BATCH])["feature"])
 
 
 def test_every_engine_keeps_the_contract() -> None:
