@@ -47,7 +47,7 @@ from beam_job.options import DecodeOptions, OutputOptions, WorkOptions
 from beam_job.records import Failure, FeatureRecord, Float32Array, ImageRef, ShardReceipt
 from beam_job.resumption import carried_over
 from beam_job.sharding import order_key
-from beam_job.threadmap import batched, map_in_order
+from beam_job.threadmap import batched, map_in_groups, map_in_order
 
 _DUPLICATES_SHOWN = 5
 _CGROUP_QUOTA = "/sys/fs/cgroup/cpu.max"
@@ -236,7 +236,7 @@ class Extractor:
         def work(batch: list[Content]) -> list[Outcome]:
             return self.process_batch(batch, vocabulary, times)
 
-        contents = map_in_order(read, refs, self._readers, config.read_threads + config.batch_size)
+        contents = map_in_groups(read, refs, self._readers, config.read_threads + config.batch_size)
         batches = batched(contents, config.batch_size)
         for outcomes in map_in_order(work, batches, self._workers, config.threads + 1):
             yield from outcomes

@@ -1,21 +1,30 @@
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_job.threadmap import batched, map_in_order
+from beam_job import threadmap
+from beam_job.threadmap import batched, map_in_groups, map_in_order
+
+Map = Callable[..., Iterator[Any]]
+both = pytest.mark.parametrize("map_", [map_in_order, map_in_groups])
 
 
-@given(st.lists(st.integers()), st.integers(1, 5), st.integers(1, 4))
-def test_results_come_in_the_order_of_the_items(items: list[int], in_flight: int, threads: int) -> None:
+@both
+@given(st.lists(st.integers()), st.integers(1, 20), st.integers(1, 4))
+def test_results_come_in_the_order_of_the_items(map_: Map, items: list[int], in_flight: int, threads: int) -> None:
     with ThreadPoolExecutor(threads) as pool:
-        assert list(map_in_order(str, items, pool, in_flight)) == [str(item) for item in items]
+        assert list(map_(str, items, pool, in_flight)) == [str(item) for item in items]
 
 
-def test_items_are_drawn_no_further_ahead_than_allowed() -> None:
+@both
+@pytest.mark.parametrize("in_flight", [1, 5, 16])
+def test_items_are_drawn_no_further_ahead_than_allowed(map_: Map, in_flight: int) -> None:
     drawn: list[int] = []
 
     def items() -> Iterator[int]:
@@ -24,21 +33,22 @@ def test_items_are_drawn_no_further_ahead_than_allowed() -> None:
             yield number
 
     with ThreadPoolExecutor(2) as pool:
-        results = map_in_order(abs, items(), pool, 5)
+        results = map_(abs, items(), pool, in_flight)
         for done in range(50):
             next(results)
-            assert len(drawn) <= done + 1 + 5
+            assert len(drawn) <= done + 1 + in_flight
         results.close()  # type: ignore[attr-defined]
 
 
-def test_calls_run_side_by_side() -> None:
+@both
+def test_calls_run_side_by_side(map_: Map) -> None:
     barrier = threading.Barrier(3, timeout=30)
 
     def meet(_: int) -> int:
         return barrier.wait()
 
     with ThreadPoolExecutor(3) as pool:
-        assert sorted(map_in_order(meet, range(3), pool, 3)) == [0, 1, 2]
+        assert sorted(map_(meet, range(3), pool, 3)) == [0, 1, 2]
 
 
 def test_an_error_is_raised_at_its_turn() -> None:
@@ -52,9 +62,43 @@ def test_an_error_is_raised_at_its_turn() -> None:
             next(results)
 
 
-def test_nothing_in_flight_is_refused() -> None:
+def test_an_error_in_a_group_is_raised() -> None:
+    with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError):
+        list(map_in_groups(lambda number: 1 / number, range(50, -1, -1), pool, 16))
+
+
+@both
+def test_nothing_in_flight_is_refused(map_: Map) -> None:
     with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="at least 1"):
-        next(map_in_order(abs, [1], pool, 0))
+        next(map_(abs, [1], pool, 0))
+
+
+class CountingPool(ThreadPoolExecutor):
+    """One thread, and a count of what it was given."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.tasks = 0
+
+    def submit(self, *arguments: Any, **named: Any) -> Future[Any]:
+        self.tasks += 1
+        return super().submit(*arguments, **named)
+
+
+@pytest.mark.parametrize(("seconds", "least", "most"), [(0.05, 200, 200), (0.00002, 200 // 8, 200 // 8 + 32)])
+def test_slow_calls_have_a_task_each_and_quick_ones_share(
+    seconds: float, least: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SimpleNamespace(now=0.0)
+
+    def call(number: int) -> int:
+        clock.now += seconds
+        return number
+
+    monkeypatch.setattr(threadmap, "time", SimpleNamespace(perf_counter=lambda: clock.now))
+    with CountingPool() as pool:
+        assert list(map_in_groups(call, range(200), pool, 32)) == list(range(200))
+    assert least <= pool.tasks <= most
 
 
 @given(st.lists(st.integers()), st.integers(1, 9))
