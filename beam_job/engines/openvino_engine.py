@@ -34,7 +34,6 @@ class OpenVinoEngine:
             words = " ".join(str(error).split())
             raise ModelError(f"OpenVINO cannot run the model ({words[:300]}); use --engine=tensorflow.") from None
         self._batch_size = batch_size
-        self._names = list(model.outputs)
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         black = np.zeros((batch_size, model.size.height, model.size.width, 3), np.float32)
         for number in range(streams):
@@ -42,7 +41,7 @@ class OpenVinoEngine:
             request = network.create_infer_request()
             # The first inference of a process must not happen in two threads at once, which can hang for good.
             request.infer([black])
-            self._requests.put((request, [network.output(tensor) for tensor in model.outputs.values()]))
+            self._requests.put((request, {name: network.output(tensor) for name, tensor in model.outputs.items()}))
 
     def run(self, pixels: Float32Array) -> Mapping[str, Float32Array]:
         count = len(pixels)
@@ -50,8 +49,7 @@ class OpenVinoEngine:
         try:
             answer = request.infer([padded(pixels, self._batch_size)], share_inputs=True)
             # Copied, since the request's own arrays are written to by the next batch.
-            rows = [np.array(answer[output][:count], np.float32) for output in outputs]
-            return dict(zip(self._names, rows, strict=True))
+            return {name: np.array(answer[output][:count], np.float32) for name, output in outputs.items()}
         finally:
             self._requests.put(mine)
 
