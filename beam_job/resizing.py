@@ -9,7 +9,7 @@ hardly more than a small one.
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,17 +39,27 @@ def _interpolation(size_in: int, size_out: int) -> tuple[Indices, Indices, Float
     return lower, upper, (position - floor).astype(np.float32)
 
 
+class _RowBlock(NamedTuple):
+    """A block of output rows: which it is, the input rows it needs, and among those the neighbours of each."""
+
+    rows: slice
+    needed: slice | Indices
+    above: Indices
+    below: Indices
+    weight: Float32Array
+
+
 @functools.lru_cache(maxsize=1024)
-def _row_blocks(size_in: int, size_out: int) -> list[tuple[slice, slice | Indices, Indices, Float32Array]]:
-    """For each block of output rows: which it is, the input rows it needs, their places among those, and weights."""
+def _row_blocks(size_in: int, size_out: int) -> list[_RowBlock]:
     above, below, weight = _interpolation(size_in, size_out)
     blocks = []
     for start in range(0, size_out, _BLOCK_ROWS):
-        block = slice(start, min(start + _BLOCK_ROWS, size_out))
-        needed, places = np.unique(np.concatenate((above[block], below[block])), return_inverse=True)
+        rows = slice(start, min(start + _BLOCK_ROWS, size_out))
+        needed, places = np.unique((above[rows], below[rows]), return_inverse=True)
         first, end = int(needed[0]), int(needed[-1]) + 1
-        rows = slice(first, end) if end - first == len(needed) else needed
-        blocks.append((block, rows, places, weight[block, np.newaxis]))
+        dense = end - first == len(needed)
+        upper, lower = places.reshape(2, -1)
+        blocks.append(_RowBlock(rows, slice(first, end) if dense else needed, upper, lower, weight[rows, np.newaxis]))
     return blocks
 
 
@@ -66,21 +76,21 @@ def resize_bilinear(pixels: npt.NDArray[Any], height: int, width: int) -> Float3
     """
     left, right, x_weight = _interpolation(pixels.shape[1], width)
     whole = pixels.view(_PIXEL_TYPES[pixels.dtype])[:, :, 0]
-    columns, x_weight = np.concatenate((left, right)), np.repeat(x_weight, 4)
+    x_weight = np.repeat(x_weight, 4)
     result = np.empty((height, width, 3), np.float32)
-    for block, rows, places, y_weight in _row_blocks(pixels.shape[0], height):
-        part = whole[rows] if isinstance(rows, slice) else whole.take(rows, axis=0)
-        gathered = part.take(columns, axis=1).view(pixels.dtype).astype(np.float32)
-        near, far = np.split(gathered, 2, axis=1)
+    for block in _row_blocks(pixels.shape[0], height):
+        part = whole[block.needed] if isinstance(block.needed, slice) else whole.take(block.needed, axis=0)
+        # Arrays of their own: with two views of one, numpy copies an operand, lest they overlap.
+        near, far = (part.take(side, axis=1).view(pixels.dtype).astype(np.float32) for side in (left, right))
         far -= near
         far *= x_weight
         far += near
-        top, bottom = np.split(far.take(places, axis=0), 2)
+        top, bottom = far.take(block.above, axis=0), far.take(block.below, axis=0)
         bottom -= top
-        bottom *= y_weight
+        bottom *= block.weight
         bottom += top
         for channel in range(3):
-            result[block, :, channel] = bottom[:, channel::4]
+            result[block.rows, :, channel] = bottom[:, channel::4]
     return result
 
 
