@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.coders import Coder, registry
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
-from beam_job import finalisation, naming, storage, target
+from beam_job import blocks, finalisation, naming, storage, target
 from beam_job.engines import choose_engine, load_engine
 from beam_job.extraction import ExtractionConfig, Extractor, duplicate_ids, make_config
 from beam_job.finalisation import RunDescription
@@ -27,33 +26,20 @@ from beam_job.naming import ShardName
 from beam_job.options import DEFAULT_MODEL, DecodeOptions, EngineOptions, ModelOptions, ShardOptions, WorkOptions
 from beam_job.planning import DatasetPlan, SplitPolicy, Tally, make_plan
 from beam_job.records import Failure, FeatureRecord, ImageRef, ShardReceipt
+from beam_job.sharding import stable_hash
 from beam_job.sources import Source
+from beam_job.threadmap import batched
 
 # Shards under way at once per DoFn instance: while one drains, the next has begun, and the cores stay busy.
 SHARDS_IN_FLIGHT = 2
+# Parts that the search for repeated ids is cut into: as many may be searched at once, one at a time is held in memory.
+_ID_BUCKETS = 256
 _COUNTED = ("images", "records", "errors", "shards", "retries")
-
-
-class ImageRefCoder(Coder):  # type: ignore[misc]
-    """Refs as compact JSON, ASCII, so that names which are not UTF-8 pass."""
-
-    def encode(self, value: ImageRef) -> bytes:
-        fields = (value.id, value.uri, value.label, value.split, value.group, value.version, value.problem)
-        return json.dumps(fields, separators=(",", ":")).encode("ascii")
-
-    def decode(self, encoded: bytes) -> ImageRef:
-        return ImageRef(*json.loads(encoded))
-
-    def is_deterministic(self) -> bool:
-        return True
-
-
-registry.register_coder(ImageRef, ImageRefCoder)
 
 
 @dataclasses.dataclass
 class ListImages(beam.PTransform):  # type: ignore[misc]
-    """Lists a source in the workers, its units side by side."""
+    """Lists a source in the workers, its units side by side, and gives every ref a split."""
 
     source: Source
     splits: SplitPolicy
@@ -66,15 +52,14 @@ class ListImages(beam.PTransform):  # type: ignore[misc]
             | "List units" >> beam.FlatMap(_units, self.source)
             # str
             | "Spread units" >> beam.Reshuffle()
-            | "List refs" >> beam.FlatMap(_refs, self.source).with_output_types(ImageRef)
-            # ImageRef
-            | "Assign splits" >> beam.Map(self.splits.assign).with_output_types(ImageRef)
+            | "List refs" >> beam.FlatMap(_ref_blocks, self.source, self.splits).with_output_types(bytes)
+            # block of ImageRef with splits
         )
 
 
 @dataclasses.dataclass
 class PlanShards(beam.PTransform):  # type: ignore[misc]
-    """Refs with splits -> one DatasetPlan, once it is certain that the run can go ahead."""
+    """Blocks of refs -> one DatasetPlan, once it is certain that the run can go ahead."""
 
     options: ShardOptions
     vocabulary: LabelVocabulary | None
@@ -88,9 +73,10 @@ class PlanShards(beam.PTransform):  # type: ignore[misc]
         if not self.ids_unique:
             duplicates = (
                 refs
-                | "Key by id" >> beam.Map(_id_and_uri).with_output_types(tuple[str, str])
-                # (id, uri)
+                | "Sort by id" >> beam.ParDo(_SortByIdFn())
+                # (bucket of ids, block of ImageRef)
                 | "Gather ids" >> beam.GroupByKey()
+                # (bucket of ids, [block of ImageRef])
                 | "Find repeated ids" >> beam.FlatMap(_repeated).with_output_types(str)
                 # str: the id and where it occurs
             )
@@ -109,7 +95,7 @@ class PlanShards(beam.PTransform):  # type: ignore[misc]
 
 @dataclasses.dataclass
 class ExtractShards(beam.PTransform):  # type: ignore[misc]
-    """Refs with splits, and the plan -> a receipt for each shard, all committed."""
+    """Blocks of refs, and the plan -> a receipt for each shard, all committed."""
 
     config: ExtractionConfig
     shared: Shared
@@ -117,16 +103,15 @@ class ExtractShards(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, refs: Any) -> Any:
         plan = beam.pvalue.AsSingleton(self.plan)
-        keyed = refs | "Assign shards" >> beam.Map(_shard_and_ref, plan).with_output_types(
-            tuple[str, ImageRef | None]  # None: a shard's own mark, so that one without images is written too
-        )
-        marks = self.plan | "All shards" >> beam.FlatMap(_shard_marks).with_output_types(tuple[str, ImageRef | None])
+        sorted_blocks = refs | "Sort by shard" >> beam.ParDo(_SortByShardFn(), plan)
+        # One block more for each shard, with no ref, so that a shard without images is written too.
+        empty = self.plan | "All shards" >> beam.FlatMap(_empty_blocks).with_output_types(tuple[str, bytes])
         return (
-            (keyed, marks)
+            (sorted_blocks, empty)
             | "Refs and shards" >> beam.Flatten()
-            # (shard file name, ImageRef or None)
+            # (shard file name, block of ImageRef)
             | "Gather shards" >> beam.GroupByKey()
-            # (shard file name, [ImageRef or None])
+            # (shard file name, [block of ImageRef])
             | "Extract shards" >> beam.ParDo(_ExtractShardsFn(self.config, self.shared), plan)
             # ShardReceipt
         )
@@ -192,27 +177,27 @@ def _units(_: bytes, source: Source) -> Iterator[str]:
     return source.units()
 
 
-def _refs(unit: str, source: Source) -> Iterator[ImageRef]:
-    return source.refs(unit)
+def _ref_blocks(unit: str, source: Source, splits: SplitPolicy) -> Iterator[bytes]:
+    return map(blocks.pack, batched(map(splits.assign, source.refs(unit)), blocks.BLOCK_REFS))
 
 
-def _id_and_uri(ref: ImageRef) -> tuple[str, str]:
-    return ref.id, ref.uri
+def _repeated(entry: tuple[int, Iterable[bytes]]) -> Iterator[str]:
+    places: defaultdict[str, list[str]] = defaultdict(list)
+    for block in entry[1]:
+        for ref in blocks.unpack(block):
+            places[ref.id].append(ref.uri)
+    for image_id, uris in places.items():
+        if len(uris) > 1:
+            yield f"{image_id!r} ({len(uris)} times: {', '.join(sorted(set(uris))[:2])})"
 
 
-def _repeated(entry: tuple[str, Iterable[str]]) -> Iterator[str]:
-    image_id, uris = entry
-    places = sorted(uris)
-    if len(places) > 1:
-        yield f"{image_id!r} ({len(places)} times: {', '.join(sorted(set(places))[:2])})"
+def _empty_blocks(plan: DatasetPlan) -> Iterator[tuple[str, bytes]]:
+    return ((shard.file_name, blocks.pack([])) for shard in plan.shard_names())
 
 
-def _shard_and_ref(ref: ImageRef, plan: DatasetPlan) -> tuple[str, ImageRef]:
-    return plan.shard_of(ref).file_name, ref
-
-
-def _shard_marks(plan: DatasetPlan) -> Iterator[tuple[str, None]]:
-    return ((shard.file_name, None) for shard in plan.shard_names())
+def _in_global_window(value: Any) -> WindowedValue:
+    window = GlobalWindow()
+    return WindowedValue(value, window.max_timestamp(), [window])
 
 
 def _name_and_fingerprint(receipt: ShardReceipt) -> tuple[str, str]:
@@ -228,8 +213,9 @@ class _TallyFn(beam.CombineFn):  # type: ignore[misc]
     def create_accumulator(self) -> Tally:
         return Tally()
 
-    def add_input(self, tally: Tally, ref: ImageRef) -> Tally:
-        tally.add(ref)
+    def add_input(self, tally: Tally, block: bytes) -> Tally:
+        for ref in blocks.unpack(block):
+            tally.add(ref)
         return tally
 
     def merge_accumulators(self, tallies: Iterable[Tally]) -> Tally:
@@ -240,6 +226,26 @@ class _TallyFn(beam.CombineFn):  # type: ignore[misc]
 
     def extract_output(self, tally: Tally) -> Tally:
         return tally
+
+
+class _SortFn(beam.DoFn):  # type: ignore[misc]
+    """Blocks of refs -> keys, and blocks of the refs that have them."""
+
+    def start_bundle(self) -> None:
+        self._sorter: blocks.Sorter[Any] = blocks.Sorter()
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        return map(_in_global_window, self._sorter.rest())
+
+
+class _SortByIdFn(_SortFn):
+    def process(self, block: bytes) -> Iterator[tuple[int, bytes]]:
+        return self._sorter.add(blocks.unpack(block), lambda ref: stable_hash(ref.id, "bucket") % _ID_BUCKETS)
+
+
+class _SortByShardFn(_SortFn):
+    def process(self, block: bytes, plan: DatasetPlan) -> Iterator[tuple[str, bytes]]:
+        return self._sorter.add(blocks.unpack(block), lambda ref: plan.shard_of(ref).file_name)
 
 
 class _MakePlanFn(beam.DoFn):  # type: ignore[misc]
@@ -302,17 +308,16 @@ class _ExtractShardsFn(_ModelFn):
         self._drivers = ThreadPoolExecutor(SHARDS_IN_FLIGHT, "beam-job-shard")
         self._pending: deque[Future[ShardReceipt]] = deque()
 
-    def process(self, element: tuple[str, Iterable[ImageRef | None]], plan: DatasetPlan) -> Iterator[ShardReceipt]:
-        name, refs = element
+    def process(self, element: tuple[str, Iterable[bytes]], plan: DatasetPlan) -> Iterator[ShardReceipt]:
+        name, its_blocks = element
         while len(self._pending) >= SHARDS_IN_FLIGHT:
             yield self._next_receipt()
-        shard, images = ShardName.parse(name), [ref for ref in refs if ref is not None]
-        self._pending.append(self._drivers.submit(self._extractor.extract_shard, shard, images, plan.vocabulary))
+        shard, refs = ShardName.parse(name), [ref for block in its_blocks for ref in blocks.unpack(block)]
+        self._pending.append(self._drivers.submit(self._extractor.extract_shard, shard, refs, plan.vocabulary))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        window = GlobalWindow()
         while self._pending:
-            yield WindowedValue(self._next_receipt(), window.max_timestamp(), [window])
+            yield _in_global_window(self._next_receipt())
 
     def teardown(self) -> None:
         self._drivers.shutdown(cancel_futures=True)

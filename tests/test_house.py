@@ -18,6 +18,7 @@ FLOORS = (
     {"errors", "records"},
     {
         "allocation",
+        "blocks",
         "faults",
         "isolation",
         "metrics",
