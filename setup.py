@@ -29,11 +29,14 @@ setup(
     install_requires=[
         "apache-beam[gcp]>=2.77,<3",
         "filelock>=3.12",
+        "google-api-core>=2.15",
+        "google-auth>=2.40",
         "google-cloud-storage>=3.1",
         "google-crc32c>=1.5",
         "numpy>=1.26",
         "pillow>=11",
         "pyyaml>=6",
+        "requests>=2.32",
         "rich>=13",
         # tensorflow-hub 0.16.1 imports pkg_resources, which setuptools 82 removed (tensorflow/hub#934).
         "setuptools<82",
@@ -41,6 +44,7 @@ setup(
         "tenacity>=8.2",
         "tensorflow>=2.18",
         "tensorflow-hub>=0.16.1",
+        "urllib3>=2",
     ],
     extras_require={**EXTRAS, "all": sorted({package for packages in EXTRAS.values() for package in packages})},
     entry_points={"console_scripts": ["beam-job=beam_job.cli:main", "beam-job-worker=beam_job.worker_boot:main"]},

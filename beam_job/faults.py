@@ -19,9 +19,9 @@ from beam_job.metrics import RETRIES
 # (https://cloud.google.com/storage/docs/retry-strategy#tools); other stores use them alike.
 _TRANSIENT_CODES = frozenset((408, 429, 500, 502, 503, 504))
 _TRANSIENT_TYPES = (ConnectionError, TimeoutError, EOFError, http.client.HTTPException)
-# Libraries whose every error is one of the connection, and the error of a download whose checksum is wrong.
+# Libraries whose every error is one of the connection, and the error of an upload whose checksum is wrong.
 _CONNECTION_LIBRARIES = frozenset(("requests", "urllib3"))
-_DAMAGED_DOWNLOAD = "DataCorruption"
+_DAMAGED_UPLOAD = "DataCorruption"
 
 _ATTEMPTS = 8
 _FIRST_PAUSE_SECONDS = 0.5
@@ -87,6 +87,6 @@ def _raise_as_python(path: str, error: BaseException) -> NoReturn:
 
 def _is_of_the_connection(error: BaseException) -> bool:
     library = type(error).__module__.partition(".")[0]
-    named = library in _CONNECTION_LIBRARIES or type(error).__name__ == _DAMAGED_DOWNLOAD
+    named = library in _CONNECTION_LIBRARIES or type(error).__name__ == _DAMAGED_UPLOAD
     # google.auth marks what is worth another try.
     return named or isinstance(error, _TRANSIENT_TYPES) or getattr(error, "retryable", False) is True

@@ -16,8 +16,9 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
-from typing import IO, Any, BinaryIO, cast
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, Any, BinaryIO, TypeVar, cast
 
 from beam_job.faults import persistently, python_errors
 
@@ -25,7 +26,10 @@ _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 _COPY_BYTES = 1 << 20
 _SPOOL_BYTES = 16 << 20
 _GCS = "gs://"
+# Connections kept open: as many as the reads that may be in flight, and some.
 _GCS_CONNECTIONS = 64
+
+R = TypeVar("R")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -276,14 +280,26 @@ def _list_local(root: str, recursive: bool, above: frozenset[tuple[int, int]]) -
             yield from _list_local(entry.path, recursive, above | {here})
 
 
-def _blob(path: str) -> Any:
+def _bucket_and_name(path: str) -> tuple[str, str]:
     bucket, _, name = path.removeprefix(_GCS).partition("/")
-    return _gcs_client().bucket(bucket).blob(name)
+    return bucket, name
 
 
-@functools.cache
+def _once(function: Callable[[], R]) -> Callable[[], R]:
+    """Decorates what is made once for a process, however many threads ask for it first; the others wait."""
+    made, lock = functools.cache(function), threading.Lock()
+
+    @functools.wraps(function)
+    def get() -> R:
+        with lock:
+            return made()
+
+    return get
+
+
+@_once
 def _gcs_client() -> Any:
-    """The process's client of Google Cloud Storage, with Beam's credentials and a connection for every reader."""
+    """The process's client of Google Cloud Storage, with Beam's credentials and a connection for every writer."""
     from apache_beam.io.gcp.gcsio import GcsIO
     from requests.adapters import HTTPAdapter
 
@@ -291,6 +307,14 @@ def _gcs_client() -> Any:
     for scheme in ("https://", "http://"):
         client._http.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=_GCS_CONNECTIONS))
     return client
+
+
+@_once
+def _gcs_downloader() -> Any:
+    from beam_job.downloads import Downloader
+
+    client = _gcs_client()
+    return Downloader(client._http.credentials, client.api_endpoint, _GCS_CONNECTIONS)
 
 
 def _local_info(path: str) -> FileInfo:
@@ -312,12 +336,12 @@ def _spool() -> Any:
 
 @persistently
 def _fetch(path: str, spool: Any) -> None:
-    spool.seek(0)
-    spool.truncate()
     with python_errors(path):
         if path.startswith(_GCS):
-            _blob(path).download_to_file(spool, retry=None)
+            _gcs_downloader().fetch(*_bucket_and_name(path), spool)
             return
+        spool.seek(0)
+        spool.truncate()
         filesystems, uncompressed = _beam()
         with filesystems.open(path, compression_type=uncompressed) as file:
             shutil.copyfileobj(file, spool, _COPY_BYTES)
@@ -329,7 +353,8 @@ def _send(spool: Any, path: str) -> None:
     with python_errors(path):
         if path.startswith(_GCS):
             # An object appears when it is complete and not before, so no temporary name is needed.
-            _blob(path).upload_from_file(spool, retry=None)
+            bucket, name = _bucket_and_name(path)
+            _gcs_client().bucket(bucket).blob(name).upload_from_file(spool, retry=None)
             return
         filesystems, uncompressed = _beam()
         temporary = _temporary_name(path)

@@ -19,6 +19,7 @@ FLOORS = (
     {
         "allocation",
         "blocks",
+        "downloads",
         "faults",
         "isolation",
         "metrics",

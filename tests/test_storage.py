@@ -1,5 +1,7 @@
 import os
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -160,3 +162,19 @@ def test_a_digest_covers_names_and_contents(tmp_path: Path) -> None:
     renamed = storage.directory_digest(str(tmp_path / "a"))
     (tmp_path / "a/two").write_bytes(b"2")
     assert len({first, renamed, storage.directory_digest(str(tmp_path / "a"))}) == 3
+
+
+def test_what_a_process_has_once_is_made_once() -> None:
+    barrier, made = threading.Barrier(8), []
+
+    @storage._once
+    def make() -> object:
+        made.append(1)
+        return object()
+
+    def ask(_: int) -> object:
+        barrier.wait()
+        return make()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(ask, range(8)))) == len(made) == 1

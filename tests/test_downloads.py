@@ -1,0 +1,135 @@
+"""Downloads by the real client, from a server on the loopback interface that answers well, or badly."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import http.server
+import io
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import unquote
+
+import google_crc32c
+import pytest
+from google.auth.credentials import AnonymousCredentials
+
+from beam_job.downloads import Downloader
+from beam_job.faults import TransientError, python_errors
+
+HOST = "127.0.0.1"
+CONTENT = bytes(range(256)) * 9000
+HARD_NAME = "folder/ä b#c?d%e+f/1.jpg"
+
+Answer = tuple[int, dict[str, str], bytes]
+
+
+def hashed(content: bytes, **headers: str) -> Answer:
+    checksum = base64.b64encode(google_crc32c.Checksum(content).digest()).decode()
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return 200, {"x-goog-hash": f"crc32c={checksum},md5=AAAA", **names}, content
+
+
+ANSWERS: dict[str, Answer] = {
+    "plain": hashed(CONTENT),
+    "empty": hashed(b""),
+    "without a checksum": (200, {}, CONTENT),
+    HARD_NAME: hashed(b"hard to spell"),
+    "compressed": hashed(gzip.compress(CONTENT), content_encoding="gzip"),
+    "damaged": (*hashed(CONTENT)[:2], CONTENT[:-1] + b"!"),
+    "ends early": hashed(CONTENT, content_length=str(len(CONTENT) + 100)),
+    "busy": (429, {}, b"later,\n please"),
+    "forbidden": (403, {}, b""),
+}
+
+
+class _Store(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    paths: list[str]
+
+    def do_GET(self) -> None:
+        self.paths.append(self.path)
+        name = unquote(self.path.partition("/o/")[2].partition("?")[0])
+        status, headers, content = ANSWERS.get(name, (404, {}, b"no such object"))
+        self.send_response(status)
+        for header, value in {"content-length": str(len(content)), **headers}.items():
+            self.send_header(header, value)
+        self.end_headers()
+        self.wfile.write(content)
+        self.close_connection = name == "ends early"
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[http.server.ThreadingHTTPServer]:
+    _Store.paths = []
+    with http.server.ThreadingHTTPServer((HOST, 0), _Store) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def fetch(server: http.server.ThreadingHTTPServer) -> Callable[[str], bytes]:
+    downloader = Downloader(AnonymousCredentials(), f"http://{HOST}:{server.server_address[1]}", 4)
+
+    def fetched(name: str) -> bytes:
+        file = io.BytesIO(b"what was there before")
+        with python_errors(name):
+            downloader.fetch("photographs", name, file)
+        return file.getvalue()
+
+    return fetched
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("plain", CONTENT),
+        ("empty", b""),
+        ("without a checksum", CONTENT),
+        (HARD_NAME, b"hard to spell"),
+        ("compressed", CONTENT),
+    ],
+)
+def test_content_comes_as_it_was_stored(fetch: Callable[[str], bytes], name: str, content: bytes) -> None:
+    assert fetch(name) == content
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("damaged", TransientError),
+        ("ends early", TransientError),
+        ("busy", TransientError),
+        ("forbidden", PermissionError),
+        ("nothing", FileNotFoundError),
+    ],
+)
+def test_what_goes_wrong_has_a_name(fetch: Callable[[str], bytes], name: str, error: type[OSError]) -> None:
+    with pytest.raises(error, match=f"^{name}: ") as raised:
+        fetch(name)
+    assert "\n" not in str(raised.value)
+    assert fetch("plain") == CONTENT  # the connections are as good as before
+
+
+def test_connections_serve_many_threads(fetch: Callable[[str], bytes]) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(fetch, [HARD_NAME, "plain"] * 20)) == [b"hard to spell", CONTENT] * 20
+
+
+def test_the_proxy_of_the_environment_is_taken(
+    server: http.server.ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", f"http://{HOST}:{server.server_address[1]}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    file = io.BytesIO()
+    Downloader(AnonymousCredentials(), "http://storage.invalid", 4).fetch("photographs", "plain", file)
+    assert file.getvalue() == CONTENT
+    assert _Store.paths[-1].startswith("http://storage.invalid/")
