@@ -57,6 +57,9 @@ class OpenVinoEngine:
 def _compiled(model: FrozenModel, batch_size: int, copies: int, streams: int, precision: str) -> list[Any]:
     """The network, compiled ``copies`` times, with ``streams`` streams each."""
     core = openvino.Core()
+    # Asked for bfloat16 where the processor has it not, OpenVINO computes in float32 and says nothing.
+    if precision == BF16 and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise ModelError("OpenVINO does not compute in bfloat16 on this processor; leave out --precision=bf16.")
     network = core.read_model(model.graph)
     network.reshape([batch_size, model.size.height, model.size.width, 3])
     settings = {

@@ -88,6 +88,15 @@ def test_bf16_may_differ_and_its_drift_is_recorded() -> None:
     assert choice.parity == {"images": 8, "least_cosine": 0.998, "mean_relative_distance": 0.01}
 
 
+def test_bf16_that_is_float32_is_not_taken() -> None:
+    exact = {**row(1.0, 1.0), "mean_relative_distance": 1.5e-6}
+    choice = _choice({"tensorflow": row(0.999, 5.0), "openvino": exact}, "auto", "bf16")
+    assert choice.name == "tensorflow"
+    assert "openvino left out, it computes in float32 on this processor" in choice.reason
+    with pytest.raises(ModelError, match=r"bfloat16, found openvino: it computes in float32 .* Leave out --precision"):
+        _choice({"openvino": exact}, "openvino", "bf16")
+
+
 def test_none_that_agrees_is_an_error() -> None:
     with pytest.raises(ModelError, match=r"found openvino: a cosine of 0.500000, below 0.9999. Use --engine=tens"):
         _choice({"openvino": row(0.5, 1.0)}, "openvino", "fp32")
