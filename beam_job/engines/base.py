@@ -55,15 +55,17 @@ class Engine(Protocol):
           pixels: float32 [n, H, W, 3] in the model's convention, n at most the batch size the engine was made for.
 
         Returns:
-          Feature name to float32 [n, ...]; a row does not depend on its neighbours, nor on n.
+          Feature name to float32 [n, ...]; a row depends neither on its neighbours nor on n, and at the engine's own
+          batch size not on its place either.
 
         Raises:
           ModelRejectedError: the model refuses these pixels.
         """
 
 
-# The batch at which each engine is fastest on a processor; a larger one costs memory and gains nothing there.
-BATCH_SIZES = {"tensorflow": 8, "openvino": 2}
+# Each engine's own batch size: it gains nothing from a larger one on a processor. TensorFlow's kernels for processors
+# without AVX-512 round the rows of a larger batch differently by their place.
+BATCH_SIZES = {"tensorflow": 1, "openvino": 2}
 
 
 class EngineType(Protocol):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from beam_job.engines import Engine, EngineChoice, load_engine
+from beam_job.engines import BATCH_SIZES, Engine, EngineChoice, load_engine
 from beam_job.models import ModelSpec, describe_model
 from beam_job.models.builtin import BuiltinModel
 from beam_job.options import ModelOptions
@@ -70,10 +70,19 @@ class EngineContract:
                             bound.add(thread.name)
         assert not bound
 
-    def test_a_row_does_not_depend_on_its_place_in_the_batch(self, engine: Engine, pixels: np.ndarray) -> None:
-        forwards = engine.run(pixels[:BATCH])["feature"]
-        backwards = engine.run(np.ascontiguousarray(pixels[:BATCH][::-1]))["feature"]
-        np.testing.assert_array_equal(backwards[::-1], forwards)
+    def test_a_row_does_not_depend_on_its_place_in_a_batch_of_the_engines_own_size(
+        self, spec: ModelSpec, pixels: np.ndarray
+    ) -> None:
+        size = BATCH_SIZES[self.name]
+        engine = load_engine(EngineChoice(self.name), spec, size, 1)
+
+        def features(images: np.ndarray) -> np.ndarray:
+            batches = [images[start : start + size] for start in range(0, len(images), size)]
+            return np.concatenate([engine.run(np.ascontiguousarray(batch))["feature"] for batch in batches])
+
+        expected = features(pixels)
+        np.testing.assert_array_equal(features(pixels[::-1])[::-1], expected)
+        np.testing.assert_array_equal(features(pixels[1:]), expected[1:])
 
     def test_threads_may_call_at_once(self, engine: Engine, pixels: np.ndarray) -> None:
         expected = [engine.run(pixels[start : start + BATCH])["feature"] for start in (0, BATCH)]
