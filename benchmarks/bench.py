@@ -1,9 +1,9 @@
 """The job against its peers: python -m benchmarks.bench, or `make bench`.
 
-Every contender extracts the same images with the same SavedModel to TFRecords, as a process of its own, at two counts
-of images; rounds are interleaved, so that a machine that slows down slows all of them. The marginal rate is what more
-images cost, with the start taken out; the whole process is what a user waits for. Memory is the sum of all processes of
-a contender (proportional set size), at its peak.
+Every contender extracts the same images with the same SavedModel to TFRecords, as a process of its own, at three counts
+of images; rounds are interleaved, so that a machine that slows down slows all of them. One image is the start; the
+middle count is the whole process that a user waits for; from it to the highest is the marginal rate, what more images
+cost with the start taken out. Memory is the sum of all processes of a contender (proportional set size), at its peak.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ from benchmarks.photographs import make_photographs, write_list
 
 OURS = "beam_job"
 PEERS = ("loop", "tf_data", "run_inference", "ray_data", "daft_frame")
-COUNTS = {"small": (240, 1200), "large": (60, 300)}
+COUNTS = {"small": (1, 1200, 3600), "large": (1, 300, 900)}
+# What of /proc/cpuinfo decides how fast an engine computes, on x86-64 and on ARM.
+_INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 _SAMPLE_SECONDS = 0.1
 _LONGEST_RUN = 900
 
@@ -126,29 +128,28 @@ def direct_features(model: str, images: list[tuple[Path, int]]) -> dict[str, np.
 def measure(case: Case, model: str, work: Path, rounds: int) -> dict[str, Any]:
     """All contenders of a case, round by round."""
     images = make_photographs(work, case.photographs)
-    low, high = COUNTS[case.photographs]
-    for count in (low, high):
-        write_list(work / f"{case.photographs}-{count}.txt", images, count)
+    counts = COUNTS[case.photographs]
+    lists = {count: work / f"{case.photographs}-{count}.txt" for count in counts}
+    for count, path in lists.items():
+        write_list(path, images, count)
+    middle, output = lists[counts[1]], work / "output"
     reference = direct_features(model, images)
-    runs: dict[str, dict[int, list[dict[str, float]]]] = {name: {low: [], high: []} for name in case.contenders}
-    cosines = {}
-    for name in case.contenders:  # not counted: files into memory, models into caches, code into bytecode
-        shutil.rmtree(work / "output", ignore_errors=True)
-        run(command(name, case, work / f"{case.photographs}-{low}.txt", work / "output", model))
-    for number in range(rounds):
+    runs: dict[str, dict[int, list[dict[str, float]]]] = {name: {c: [] for c in counts} for name in case.contenders}
+    cosines, ceilings = {}, []
+    for number in range(-1, rounds):  # the first is not counted: files into memory, models into caches, bytecode
         for name in case.contenders:
-            for count in (low, high):
-                output = work / "output"
+            for count in counts if number >= 0 else (counts[1],):
                 shutil.rmtree(output, ignore_errors=True)
-                found = run(command(name, case, work / f"{case.photographs}-{count}.txt", output, model))
-                runs[name][count].append(found)
+                found = run(command(name, case, lists[count], output, model))
                 print(f"{case.name} round {number + 1} {name} {count}: {found['seconds']:.1f} s", flush=True)
+                if number >= 0:
+                    runs[name][count].append(found)
             cosines[name] = agreement(output, reference)
-    ceilings = [ceiling(case, work / f"{case.photographs}-{high}.txt") for _ in range(rounds)]
+        ceilings.append(ceiling(case, middle))
     return {
-        "counts": [low, high],
-        "ceiling": statistics.median(ceilings),
-        "contenders": {name: summary(found, low, high, cosines[name]) for name, found in runs.items()},
+        "counts": counts,
+        "ceiling": statistics.median(ceilings[1:]),
+        "contenders": {name: summary(found, counts, cosines[name]) for name, found in runs.items()},
     }
 
 
@@ -161,20 +162,36 @@ def ceiling(case: Case, images: Path) -> float:
     return rate
 
 
-def summary(runs: dict[int, list[dict[str, float]]], low: int, high: int, cosine: float) -> dict[str, Any]:
+def summary(
+    runs: dict[int, list[dict[str, float]]], counts: tuple[int, int, int], cosine: float
+) -> dict[str, float | list[float]]:
     """What a contender's runs come to: medians, and the span of the rates."""
-    pairs = zip(runs[low], runs[high], strict=True)
-    rates = [(high - low) / max(large["seconds"] - small["seconds"], 1e-3) for small, large in pairs]
-    middle = {count: statistics.median(run["seconds"] for run in found) for count, found in runs.items()}
+    one, middle, high = counts
+    seconds = {count: [run["seconds"] for run in runs[count]] for count in counts}
+    rates = [
+        (high - middle) / max(most - some, 1e-3) for some, most in zip(seconds[middle], seconds[high], strict=True)
+    ]
+    typical = {count: statistics.median(found) for count, found in seconds.items()}
+    rate = (high - middle) / (typical[high] - typical[middle])
     return {
-        "marginal_rate": (high - low) / (middle[high] - middle[low]),
-        "marginal_rate_per_core": (high - low) / (middle[high] - middle[low]) / available_cores(),
+        "marginal_rate": rate,
+        "marginal_rate_per_core": rate / available_cores(),
         "marginal_rate_span": [min(rates), max(rates)],
-        "whole_seconds": middle[high],
-        "whole_rate": high / middle[high],
-        "peak_megabytes": statistics.median(run["megabytes"] for run in runs[high]),
+        "one_image_seconds": typical[one],
+        "whole_seconds": typical[middle],
+        "whole_rate": middle / typical[middle],
+        "peak_megabytes": statistics.median(run["megabytes"] for run in runs[middle]),
         "least_cosine": cosine,
     }
+
+
+def instructions() -> list[str]:
+    """Those of this processor that decide how fast an engine computes; none where the system does not say."""
+    try:
+        words = set(Path("/proc/cpuinfo").read_text().split())
+    except FileNotFoundError:
+        return []
+    return [name for name in _INSTRUCTIONS if name in words]
 
 
 def main() -> None:
@@ -187,16 +204,26 @@ def main() -> None:
     given = parser.parse_args()
     work = Path(given.work).resolve()
     model = fetch_model(ModelOptions()).path
-    results: dict[str, Any] = {"cores": available_cores(), "rounds": given.rounds, "versions": versions(), "cases": {}}
+    known = instructions()
+    results: dict[str, Any] = {
+        "cores": available_cores(),
+        "instructions": known,
+        "rounds": given.rounds,
+        "versions": versions(),
+        "cases": {},
+    }
     for case in CASES:
-        if case.name in given.cases:
+        if case.precision == "bf16" and not any("bf16" in name for name in known):
+            print(f"{case.name} is left out: this processor does not compute in bfloat16", flush=True)
+        elif case.name in given.cases:
             results["cases"][case.name] = measure(case, model, work, given.rounds)
             Path(given.results).write_text(json.dumps(results, indent=1) + "\n")
     for name, found in results["cases"].items():
         print(f"\n{name} (ceiling {found['ceiling']:.0f} images/s)")
         for contender, row in found["contenders"].items():
             print(
-                f"  {contender:14} {row['marginal_rate']:7.1f} images/s   whole {row['whole_seconds']:6.1f} s   "
+                f"  {contender:14} {row['marginal_rate']:7.1f} images/s   "
+                f"one image {row['one_image_seconds']:5.1f} s   whole {row['whole_seconds']:6.1f} s   "
                 f"{row['peak_megabytes']:6.0f} MB   cosine {row['least_cosine']:.6f}"
             )
 

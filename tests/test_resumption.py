@@ -63,6 +63,7 @@ def stamps(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.timeout(600 + 60 * KILLS)
 def test_a_run_that_is_killed_anywhere_is_finished_to_the_same_bytes(samples: Path, tmp_path: Path) -> None:
     rows = [f"{path},{path.parent.name}" for path in sorted(samples.rglob("*-000[0-9].jpg"))]
     manifest = tmp_path / "images.csv"
