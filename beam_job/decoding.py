@@ -27,7 +27,8 @@ from beam_job.resizing import RESIZES
 PILLOW_FORMATS = ("PNG", "WEBP", "BMP", "GIF", "TIFF")
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _EXIF_ORIENTATION = 0x0112  # tag of the orientation, Exif 2.3 section 4.6.4
-_EXIF_SEARCH_BYTES = 1 << 16
+# Markers of a JPEG: application data, where EXIF stands, and the start of the picture proper (ITU T.81, annex B.1.1.3).
+_APP1, _START_OF_SCAN = 0xE1, 0xDA
 _UPRIGHT = 1
 _TRANSPOSED = (5, 6, 7, 8)  # orientations whose rows are stored as columns
 FAST = "fast"
@@ -132,13 +133,27 @@ def _rgb_from_cmyk(pixels: RgbxArray) -> RgbxArray:
 
 def _exif_orientation(data: bytes) -> int:
     """The orientation that the EXIF data of a JPEG says, 1 to 8; 1, upright, where it says nothing."""
-    if b"Exif\0\0" not in data[:_EXIF_SEARCH_BYTES]:
+    if not _has_exif(data):
         return _UPRIGHT
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
             return int(image.getexif().get(_EXIF_ORIENTATION, _UPRIGHT))
     except Exception:  # damaged metadata says nothing of the picture, and Pillow's parser raises what it likes
         return _UPRIGHT
+
+
+def _has_exif(data: bytes) -> bool:
+    """Whether a JPEG has EXIF data, by a walk along its segments: a search would go through the picture as well."""
+    place = 2
+    while data[place : place + 1] == b"\xff" and place + 1 < len(data):
+        marker = data[place + 1]
+        if marker == _APP1 and data.startswith(b"Exif\0\0", place + 4):
+            return True
+        if marker == _START_OF_SCAN:
+            break
+        padding = marker == 0xFF
+        place += 1 if padding else 2 + int.from_bytes(data[place + 2 : place + 4], "big")
+    return False
 
 
 def _oriented(pixels: RgbxArray, orientation: int) -> RgbxArray:

@@ -136,7 +136,7 @@ def make_config(
         allowed_roots=tuple(map(storage.absolute, allowed_roots)),
         resume=bool(output and (output.resume or output.retry_errors)),
         retry_errors=bool(output and output.retry_errors),
-        batch_size=work.batch_size or BATCH_SIZES[engine.name],
+        batch_size=work.batch_size or BATCH_SIZES[engine.name][engine.precision],
         worker_threads=work.worker_threads,
         processes=processes,
         read_threads=work.read_threads,
@@ -302,6 +302,8 @@ class Extractor:
             if values.ndim < 2 or len(values) != len(pixels):
                 raise ModelError(f"Expected {name} to be an array [batch, ...] of features, found {values.shape}.")
         rows = [{name: values[row] for name, values in answer.items()} for row in range(len(pixels))]
+        if _all_finite(answer):
+            return list(rows)
         return [row if _all_finite(row) else ModelRejectedError(_NOT_FINITE) for row in rows]
 
     def _extract(

@@ -286,9 +286,9 @@ class WorkOptions:
         choices=("local", "flink", "spark", "dataflow"),
     )
     batch_size: int | None = option(
-        "Images in one call of the model; by default 1 for TensorFlow and 2 for OpenVINO, which is best on a "
-        "processor: in larger batches the last bits of a feature may depend on the image's place. A graphics card "
-        "wants 32 or more.",
+        "Images in one call of the model; by default 1 for TensorFlow and 2 for OpenVINO (4 in bf16), which is "
+        "best on a processor: in larger batches the last bits of a feature may depend on the image's place. A "
+        "graphics card wants 32 or more.",
         None,
         metavar="N",
         least=1,

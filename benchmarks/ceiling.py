@@ -32,7 +32,7 @@ def main() -> None:
     given = parser.parse_args()
     keep_freed_memory()
     spec, cores = describe_model(ModelOptions()), available_cores()
-    size = BATCH_SIZES[given.engine]
+    size = BATCH_SIZES[given.engine][given.precision]
     engine = load_engine(EngineChoice(given.engine, given.precision), spec, size, cores)
     policy = DecodePolicy(given.decode)
     contents = [Path(path).read_bytes() for path, _ in read_list(given.images)]

@@ -22,7 +22,7 @@ from PIL import Image
 
 from beam_job import runners
 from beam_job.engines import EngineChoice
-from beam_job.engines.base import BATCH_SIZES, ENGINES
+from beam_job.engines.base import BATCH_SIZES, ENGINES, FP32
 from beam_job.extraction import make_config
 from beam_job.models import FrozenModel, describe_model
 from beam_job.options import ExtractOptions
@@ -48,7 +48,7 @@ def run_once(count: int, work: Path) -> dict[str, float]:
     """Extracts ``count`` images in this process."""
     start = time.perf_counter()
     ENGINES.add("null", Entry("benchmarks.growth:NullEngine"))
-    BATCH_SIZES["null"] = 8
+    BATCH_SIZES["null"] = {FP32: 8}
     work.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(work / "tiny.jpg")
     rows = "".join(f"{work / 'tiny.jpg'},{number},{number % 10}\n" for number in range(count))

@@ -139,6 +139,17 @@ def test_exif_orientation_is_applied(orientation: int, kind: str) -> None:
     assert np.abs(found - upright).mean() < (1.5 if kind == "JPEG" else 0.01)
 
 
+def test_exif_is_found_behind_whatever_stands_before_it() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = jpeg(photograph(), exif=exif)
+    # Large colour profiles, in which what looks like the start of the picture is none, and bytes of padding.
+    profile = b"\xff\xe2" + (60_002).to_bytes(2, "big") + b"\xff\xda" * 30_000
+    turned = decode(data[:2] + profile * 2 + b"\xff\xff" + data[2:])
+    np.testing.assert_array_equal(turned, decode(data))
+    assert not np.array_equal(turned, decode(jpeg(photograph())))
+
+
 def test_damaged_exif_says_nothing_of_the_picture() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -63,9 +63,10 @@ class Engine(Protocol):
         """
 
 
-# Each engine's own batch size: it gains nothing from a larger one on a processor. TensorFlow's kernels for processors
-# without AVX-512 round the rows of a larger batch differently by their place.
-BATCH_SIZES = {"tensorflow": 1, "openvino": 2}
+# Each engine's own batch size at each precision: it gains nothing from a larger one on a processor, where what passes
+# from layer to layer no longer stays in a core's cache. TensorFlow's kernels for processors without AVX-512 round the
+# rows of a larger batch differently by their place.
+BATCH_SIZES = {"tensorflow": {FP32: 1, BF16: 1}, "openvino": {FP32: 2, BF16: 4}}
 
 
 class EngineType(Protocol):

@@ -47,7 +47,9 @@ class OpenVinoEngine:
         count = len(pixels)
         request, outputs = mine = self._requests.get()
         try:
-            answer = request.infer([padded(pixels, self._batch_size)], share_inputs=True)
+            # A tensor of its own over the array, which OpenVINO need not look through: half of what a call costs.
+            tensor = openvino.Tensor(padded(pixels, self._batch_size), shared_memory=True)
+            answer = request.infer(tensor, share_outputs=True)
             # Copied, since the request's own arrays are written to by the next batch.
             return {name: np.array(answer[output][:count], np.float32) for name, output in outputs.items()}
         finally:

@@ -142,7 +142,7 @@ def _verdict(
             _processor(),
             list(candidates),
             precision,
-            [batch_size or BATCH_SIZES[name] for name in candidates],
+            [batch_size or BATCH_SIZES[name][precision] for name in candidates],
         ]
     )
     model = frozen_model(spec)
@@ -161,7 +161,7 @@ def _verdict(
                 outputs=dict(model.outputs),
                 size=[model.size.height, model.size.width],
                 pictures=file.name,
-                batch_sizes={name: batch_size or BATCH_SIZES[name] for name in candidates},
+                batch_sizes={name: batch_size or BATCH_SIZES[name][precision] for name in candidates},
                 precision=precision,
             )
         (folder / _VERDICT_FILE).write_text(json.dumps(verdict))
@@ -204,7 +204,7 @@ def compare_engines(
     """
     model = FrozenModel(Path(graph), source, outputs, {}, ImageSize(*size), False, 0)
     images: Float32Array = np.load(pictures)
-    reference_engine = ENGINES.get(REFERENCE_ENGINE)(model, BATCH_SIZES[REFERENCE_ENGINE], 1, FP32)
+    reference_engine = ENGINES.get(REFERENCE_ENGINE)(model, BATCH_SIZES[REFERENCE_ENGINE][FP32], 1, FP32)
     reference = [reference_engine.run(image[np.newaxis]) for image in images]
     found: dict[str, dict[str, Any]] = {}
     for name, batch_size in batch_sizes.items():

@@ -13,6 +13,8 @@ import pytest
 import tensorflow as tf
 
 from beam_job.engines import BATCH_SIZES, Engine, EngineChoice, load_engine
+from beam_job.engines.base import BF16, FP32
+from beam_job.errors import ModelError
 from beam_job.models import ModelSpec, describe_model
 from beam_job.models.builtin import BuiltinModel
 from beam_job.options import ModelOptions
@@ -70,11 +72,15 @@ class EngineContract:
                             bound.add(thread.name)
         assert not bound
 
+    @pytest.mark.parametrize("precision", [FP32, BF16])
     def test_a_row_does_not_depend_on_its_place_in_a_batch_of_the_engines_own_size(
-        self, spec: ModelSpec, pixels: np.ndarray
+        self, spec: ModelSpec, pixels: np.ndarray, precision: str
     ) -> None:
-        size = BATCH_SIZES[self.name]
-        engine = load_engine(EngineChoice(self.name), spec, size, 1)
+        size = BATCH_SIZES[self.name][precision]
+        try:
+            engine = load_engine(EngineChoice(self.name, precision), spec, size, 1)
+        except ModelError:
+            pytest.skip(f"{self.name} does not compute in {precision} on this processor")
 
         def features(images: np.ndarray) -> np.ndarray:
             batches = [images[start : start + size] for start in range(0, len(images), size)]
