@@ -17,8 +17,9 @@ from PIL import Image
 
 from beam_job.records import Float32Array
 
-# Output rows worked on at a time, so that the intermediate arrays stay in a core's cache.
-_BLOCK_ROWS = 64
+# Output rows worked on at a time. Fewer would keep the intermediate arrays in a core's own cache; but each of numpy's
+# steps lets go of the interpreter's lock and must wait for it again, which costs more where several threads resize.
+_BLOCK_ROWS = 224
 # An integer or complex type as wide as a whole pixel, which lets numpy gather pixels rather than channels.
 _PIXEL_TYPES: dict[Any, np.dtype[Any]] = {
     np.dtype(np.uint8): np.dtype(np.uint32),
