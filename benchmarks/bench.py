@@ -151,6 +151,7 @@ def measure(case: Case, model: str, work: Path, rounds: int) -> dict[str, Any]:
         ceilings.append(ceiling(case, middle))
     return {
         "counts": counts,
+        "rounds": rounds,
         "ceiling": statistics.median(ceilings[1:]),
         "contenders": {name: summary(found, counts, cosines[name]) for name, found in runs.items()},
     }
@@ -211,7 +212,6 @@ def main() -> None:
     results: dict[str, Any] = {
         "cores": available_cores(),
         "instructions": known,
-        "rounds": given.rounds,
         "versions": versions(),
         "cases": {},
     }

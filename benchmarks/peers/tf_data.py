@@ -19,6 +19,11 @@ def main() -> None:
         lambda path: decode(tf.io.read_file(path), given.decode), num_parallel_calls=CORES, deterministic=True
     )
 
+    # Nothing here is left to be tuned, and TensorFlow 2.21 can stall for seconds when it frees an iterator that is.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    pictures = pictures.with_options(options)
+
     def features() -> object:
         done = iter(rows)
         for batch in pictures.batch(BATCH).prefetch(2):
