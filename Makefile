@@ -4,7 +4,7 @@
 # make flink  the same dataset on a Flink cluster of this machine, compared with that of make run byte for byte
 # make docs   the reference of options and the parameters of the Dataflow template, from the code
 # make screenshots   the pictures in the README; needs chromium and chromium-driver
-# make bench  the job against its peers, half an hour or so; installs them in a place of their own
+# make bench  the job against its peers, an hour or so; installs them in a place of their own
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin

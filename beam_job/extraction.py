@@ -302,9 +302,8 @@ class Extractor:
             if values.ndim < 2 or len(values) != len(pixels):
                 raise ModelError(f"Expected {name} to be an array [batch, ...] of features, found {values.shape}.")
         rows = [{name: values[row] for name, values in answer.items()} for row in range(len(pixels))]
-        if _all_finite(answer):
-            return list(rows)
-        return [row if _all_finite(row) else ModelRejectedError(_NOT_FINITE) for row in rows]
+        whole = _all_finite(answer)
+        return [row if whole or _all_finite(row) else ModelRejectedError(_NOT_FINITE) for row in rows]
 
     def _extract(
         self, shard: ShardName, wanted: str, refs: list[ImageRef], vocabulary: LabelVocabulary

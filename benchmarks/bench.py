@@ -139,20 +139,22 @@ def measure(case: Case, model: str, work: Path, rounds: int) -> dict[str, Any]:
     reference = direct_features(model, images)
     runs: dict[str, dict[int, list[dict[str, float]]]] = {name: {c: [] for c in counts} for name in case.contenders}
     cosines, ceilings = {}, []
-    for number in range(-1, rounds):  # the first is not counted: files into memory, models into caches, bytecode
+    for name in case.contenders:  # not counted: files into memory, models into caches, code into bytecode
+        shutil.rmtree(output, ignore_errors=True)
+        run(command(name, case, middle, output, model))
+    for number in range(rounds):
         for name in case.contenders:
-            for count in counts if number >= 0 else (counts[1],):
+            for count in counts:
                 shutil.rmtree(output, ignore_errors=True)
                 found = run(command(name, case, lists[count], output, model))
+                runs[name][count].append(found)
                 print(f"{case.name} round {number + 1} {name} {count}: {found['seconds']:.1f} s", flush=True)
-                if number >= 0:
-                    runs[name][count].append(found)
             cosines[name] = agreement(output, reference)
         ceilings.append(ceiling(case, middle))
     return {
         "counts": counts,
         "rounds": rounds,
-        "ceiling": statistics.median(ceilings[1:]),
+        "ceiling": statistics.median(ceilings),
         "contenders": {name: summary(found, counts, cosines[name]) for name, found in runs.items()},
     }
 

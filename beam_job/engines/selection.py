@@ -132,6 +132,7 @@ def _verdict(
     pictures: Callable[[], Sequence[Float32Array]],
 ) -> Verdict:
     versions = [importlib.metadata.version(name) for name in ENGINES if _installed(name)]
+    batch_sizes = {name: batch_size or BATCH_SIZES[name][precision] for name in candidates}
     key = digest_of(
         [
             _VERDICT_VERSION,
@@ -142,7 +143,7 @@ def _verdict(
             _processor(),
             list(candidates),
             precision,
-            [batch_size or BATCH_SIZES[name][precision] for name in candidates],
+            list(batch_sizes.values()),
         ]
     )
     model = frozen_model(spec)
@@ -161,7 +162,7 @@ def _verdict(
                 outputs=dict(model.outputs),
                 size=[model.size.height, model.size.width],
                 pictures=file.name,
-                batch_sizes={name: batch_size or BATCH_SIZES[name][precision] for name in candidates},
+                batch_sizes=batch_sizes,
                 precision=precision,
             )
         (folder / _VERDICT_FILE).write_text(json.dumps(verdict))
