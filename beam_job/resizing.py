@@ -44,7 +44,7 @@ class _RowBlock(NamedTuple):
     """A block of output rows: which it is, the input rows it needs, and among those the neighbours of each."""
 
     rows: slice
-    needed: slice | Indices
+    needed: slice | Indices  # a slice where all rows between the first and the last are needed
     above: Indices
     below: Indices
     weight: Float32Array
@@ -64,6 +64,16 @@ def _row_blocks(size_in: int, size_out: int) -> list[_RowBlock]:
     return blocks
 
 
+def _gathered(whole: npt.NDArray[Any], rows: slice | Indices, columns: Indices) -> npt.NDArray[Any]:
+    """``whole[rows][:, columns]``, without a copy of whole rows in between."""
+    gathered: npt.NDArray[Any]
+    if isinstance(rows, slice):
+        gathered = whole[rows].take(columns, axis=1)
+    else:
+        gathered = whole.reshape(-1).take(rows[:, np.newaxis] * whole.shape[1] + columns)
+    return gathered
+
+
 def resize_bilinear(pixels: npt.NDArray[Any], height: int, width: int) -> Float32Array:
     """``tf.image.resize(pixels, (height, width))``, bit for bit.
 
@@ -80,9 +90,10 @@ def resize_bilinear(pixels: npt.NDArray[Any], height: int, width: int) -> Float3
     x_weight = np.repeat(x_weight, 4)
     result = np.empty((height, width, 3), np.float32)
     for block in _row_blocks(pixels.shape[0], height):
-        part = whole[block.needed] if isinstance(block.needed, slice) else whole.take(block.needed, axis=0)
         # Arrays of their own: with two views of one, numpy copies an operand, lest they overlap.
-        near, far = (part.take(side, axis=1).view(pixels.dtype).astype(np.float32) for side in (left, right))
+        near, far = (
+            _gathered(whole, block.needed, side).view(pixels.dtype).astype(np.float32) for side in (left, right)
+        )
         far -= near
         far *= x_weight
         far += near
