@@ -50,6 +50,9 @@ from beam_job.sharding import order_key
 from beam_job.threadmap import batched, map_in_groups, map_in_order
 
 _DUPLICATES_SHOWN = 5
+# Bytes of a shard that are read ahead for each thread that works on it. A core takes in some 50 megabytes of JPEG in a
+# second, two shards are under way at once, and a store may take a tenth of a second to answer.
+_READ_AHEAD_BYTES = 4 << 20
 _CGROUP_QUOTA = "/sys/fs/cgroup/cpu.max"
 
 Outcome = FeatureRecord | Failure
@@ -160,7 +163,7 @@ class Extractor:
     """The model and the threads of one process; shared by whatever extracts in it."""
 
     def __init__(self, config: ExtractionConfig, engine: Engine) -> None:
-        keep_freed_memory()
+        keep_freed_memory(config.threads)
         self.config = config
         self._engine = engine
         self._readers = ThreadPoolExecutor(config.read_threads, "beam-job-read")
@@ -236,7 +239,13 @@ class Extractor:
         def work(batch: list[Content]) -> list[Outcome]:
             return self.process_batch(batch, vocabulary, times)
 
-        contents = map_in_groups(read, refs, self._readers, config.read_threads + config.batch_size)
+        contents = map_in_groups(
+            read,
+            refs,
+            self._readers,
+            config.read_threads + config.batch_size,
+            lambda content: _content_bytes(content) / (_READ_AHEAD_BYTES * config.threads),
+        )
         batches = batched(contents, config.batch_size)
         for outcomes in map_in_order(work, batches, self._workers, config.threads + 1):
             yield from outcomes
@@ -410,6 +419,11 @@ def read_image(ref: ImageRef, allowed_roots: Sequence[str] = ()) -> bytes:
         raise AccessDeniedError(f"the file at {ref.uri} may not be read with these credentials") from None
     except (OSError, ValueError) as error:  # ValueError: a path with a null byte, or a scheme that Beam does not know
         raise ReadError(f"the file at {ref.uri} cannot be read: {error}") from None
+
+
+def _content_bytes(content: Content) -> int:
+    _, found = content
+    return len(found) if isinstance(found, bytes) else 0
 
 
 def check_unique(ordered: list[ImageRef]) -> None:

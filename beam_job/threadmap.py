@@ -44,17 +44,34 @@ def map_in_order(function: Callable[[A], B], items: Iterable[A], executor: Execu
 _WORTHWHILE_SECONDS = 0.004
 # Quick items are handed over by the group, this many groups at once at least.
 _LEAST_GROUPS = 4
+# In flight however heavy they are, and as long as nobody knows how heavy.
+_LEAST_IN_FLIGHT = 4
 
 
-def map_in_groups(function: Callable[[A], B], items: Iterable[A], executor: Executor, in_flight: int) -> Iterator[B]:
-    """:func:`map_in_order` for calls that may be slow or quick: quick ones share a task, slow ones have one each.
+def map_in_groups(
+    function: Callable[[A], B],
+    items: Iterable[A],
+    executor: Executor,
+    in_flight: int,
+    weigh: Callable[[B], float] = lambda _: 0.0,
+) -> Iterator[B]:
+    """:func:`map_in_order` for calls that may be slow or quick, and results that may be light or heavy.
 
     A file on a disk is read in less time than it takes to wake a thread for it, and every thread that wakes takes a
     core from one that works; an object in a store takes a thousand times as long, and many must be waited for at once.
-    How many items share a task follows from how long the last ones took.
+    So quick calls share a task, and slow ones have one each: how many items share follows from how long the last ones
+    took. How many are in flight follows from what the results so far weigh in the mean.
 
-    Arguments and results are those of :func:`map_in_order`; ``in_flight`` counts items. What the function raises is
-    raised at the turn of the first item in its group.
+    Args:
+      function: Called in the executor's threads; what it raises is raised here, at the turn of the first in its group.
+      items: As in :func:`map_in_order`.
+      executor: As in :func:`map_in_order`.
+      in_flight: How many items may be under way or waiting to be yielded, at least 1, however little they weigh.
+      weigh: What a result weighs, 1 being what all that is in flight should weigh at most; a few always may be,
+        whatever they weigh.
+
+    Yields:
+      The results, in order. When the consumer stops early, calls that have not begun are cancelled.
     """
     if in_flight < 1:
         raise ValueError(f"in_flight is at least 1, found {in_flight}")
@@ -66,19 +83,22 @@ def map_in_groups(function: Callable[[A], B], items: Iterable[A], executor: Exec
 
     iterator = iter(items)
     pending: deque[tuple[Future[tuple[list[B], float]], int]] = deque()
-    largest, size, waiting = max(1, in_flight // _LEAST_GROUPS), 1, 0
+    least = min(in_flight, _LEAST_IN_FLIGHT)
+    most, size, waiting, done, weight = least, 1, 0, 0, 0.0
     try:
         while True:
-            while waiting + size <= in_flight and (group := list(islice(iterator, size))):
+            while waiting + size <= most and (group := list(islice(iterator, size))):
                 pending.append((executor.submit(call, group), len(group)))
                 waiting += len(group)
             if not pending:
                 return
             future, count = pending.popleft()
             results, seconds = future.result()
+            done, weight = done + count, weight + sum(map(weigh, results))
             yield from results
             waiting -= count
-            size = min(largest, max(1, int(_WORTHWHILE_SECONDS * count / max(seconds, 1e-9))))
+            most = max(least, min(in_flight, int(done / max(weight, 1e-9))))
+            size = max(1, min(most // _LEAST_GROUPS, int(_WORTHWHILE_SECONDS * count / max(seconds, 1e-9))))
     finally:
         for future, _ in pending:
             future.cancel()

@@ -30,10 +30,10 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--decode", default="exact")
     given = parser.parse_args()
-    keep_freed_memory()
     spec, cores = describe_model(ModelOptions()), available_cores()
     size = BATCH_SIZES[given.engine][given.precision]
     engine = load_engine(EngineChoice(given.engine, given.precision), spec, size, cores)
+    keep_freed_memory(cores)
     policy = DecodePolicy(given.decode)
     contents = [Path(path).read_bytes() for path, _ in read_list(given.images)]
     batches = [contents[start : start + size] for start in range(0, len(contents), size)]

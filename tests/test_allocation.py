@@ -14,7 +14,7 @@ import resource, sys
 import numpy as np
 from beam_job.allocation import keep_freed_memory
 if sys.argv[1] == "keep":
-    assert keep_freed_memory()
+    assert keep_freed_memory(2)
 np.ones(1 << 20, np.uint8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(100):

@@ -73,6 +73,24 @@ def test_nothing_in_flight_is_refused(map_: Map) -> None:
         next(map_(abs, [1], pool, 0))
 
 
+@given(st.integers(1, 60), st.sampled_from([0, 1 / 64, 1 / 16, 1 / 4, 1, 8]))
+def test_heavy_results_keep_fewer_in_flight(in_flight: int, weight: float) -> None:
+    """A few may always be in flight; beyond those, as many as weigh 1 in all."""
+    drawn: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(80):
+            drawn.append(number)
+            yield number
+
+    with ThreadPoolExecutor(2) as pool:
+        ahead = [len(drawn) - place for place in map_in_groups(abs, items(), pool, in_flight, lambda _: weight)]
+    assert len(ahead) == 80
+    assert all(count <= in_flight and (count <= 4 or count * weight <= 1) for count in ahead)
+    if weight <= 1 / 64:
+        assert max(ahead) > in_flight * 3 // 4 - 1
+
+
 class CountingPool(ThreadPoolExecutor):
     """One thread, and a count of what it was given."""
 
