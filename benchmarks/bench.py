@@ -3,7 +3,8 @@
 Every contender extracts the same images with the same SavedModel to TFRecords, as a process of its own, at three counts
 of images; rounds are interleaved, so that a machine that slows down slows all of them. One image is the start; the
 middle count is the whole process that a user waits for; from it to the highest is the marginal rate, what more images
-cost with the start taken out. Memory is the sum of all processes of a contender (proportional set size), at its peak.
+cost with the start taken out. Memory is the sum of all processes of a contender (proportional set size) at its peak, in
+a run of its own, since whoever looks often enough not to miss the peak takes time from what is timed.
 """
 
 from __future__ import annotations
@@ -34,8 +35,7 @@ PEERS = ("loop", "tf_data", "run_inference", "ray_data", "daft_frame")
 COUNTS = {"small": (1, 1200, 3600), "large": (1, 300, 900)}
 # What of /proc/cpuinfo decides how fast an engine computes, on x86-64 and on ARM.
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
-# A look at the memory of all processes takes some 10 ms of a core.
-_SAMPLE_SECONDS = 0.3
+_SECONDS_BETWEEN_LOOKS = 0.03
 _LONGEST_RUN = 900
 
 
@@ -72,34 +72,32 @@ def command(contender: str, case: Case, images: Path, output: Path, model: str) 
     return [sys.executable, "-m", f"benchmarks.peers.{contender}", *source, *options]
 
 
-def run(arguments: list[str]) -> dict[str, float]:
-    """Seconds and peak megabytes of a process with all its children."""
-    start, peak = time.perf_counter(), 0
-    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        tree = psutil.Process(process.pid)
+def run(arguments: list[str]) -> float:
+    """Seconds of a process, from its start to its end."""
+    start = time.perf_counter()
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=_LONGEST_RUN)
+    seconds = time.perf_counter() - start
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+    return seconds
+
+
+def peak_megabytes(arguments: list[str]) -> float:
+    """What a process with all its children takes of memory at its peak."""
+    peak = 0
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None:
-            peak = max(peak, _memory(tree))
-            if time.perf_counter() - start > _LONGEST_RUN:
-                process.kill()
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_SAMPLE_SECONDS)
-        seconds = time.perf_counter() - start
-        words = process.stderr.read() if process.stderr else ""
-    if process.returncode:
-        raise RuntimeError(f"{' '.join(arguments)} ended with {process.returncode}:\n{words[-3000:]}")
-    return {"seconds": seconds, "megabytes": peak / 1e6}
+            peak = max(peak, _memory(psutil.Process(process.pid)))
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+    return peak / 1e6
 
 
-def _memory(tree: psutil.Process) -> int:
+def _memory(root: psutil.Process) -> int:
     total = 0
-    try:
-        for process in (tree, *tree.children(recursive=True)):
-            try:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for process in (root, *root.children(recursive=True)):
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
                 total += process.memory_full_info().pss
-            except (psutil.NoSuchProcess, psutil.AccessDenied):
-                continue
-    except psutil.NoSuchProcess:
-        pass
     return total
 
 
@@ -137,25 +135,32 @@ def measure(case: Case, model: str, work: Path, rounds: int) -> dict[str, Any]:
         write_list(path, images, count)
     middle, output = lists[counts[1]], work / "output"
     reference = direct_features(model, images)
-    runs: dict[str, dict[int, list[dict[str, float]]]] = {name: {c: [] for c in counts} for name in case.contenders}
-    cosines, ceilings = {}, []
-    for name in case.contenders:  # not counted: files into memory, models into caches, code into bytecode
+    runs: dict[str, dict[int, list[float]]] = {name: {c: [] for c in counts} for name in case.contenders}
+    megabytes, cosines, ceilings = {}, {}, []
+    for name in case.contenders:
+        arguments = command(name, case, middle, output, model)
         shutil.rmtree(output, ignore_errors=True)
-        run(command(name, case, middle, output, model))
+        run(arguments)  # not counted: files into memory, models into caches, code into bytecode
+        shutil.rmtree(output, ignore_errors=True)
+        megabytes[name] = peak_megabytes(arguments)
+        print(f"{case.name} {name}: {megabytes[name]:.0f} MB", flush=True)
     for number in range(rounds):
         for name in case.contenders:
             for count in counts:
                 shutil.rmtree(output, ignore_errors=True)
-                found = run(command(name, case, lists[count], output, model))
-                runs[name][count].append(found)
-                print(f"{case.name} round {number + 1} {name} {count}: {found['seconds']:.1f} s", flush=True)
+                seconds = run(command(name, case, lists[count], output, model))
+                runs[name][count].append(seconds)
+                print(f"{case.name} round {number + 1} {name} {count}: {seconds:.1f} s", flush=True)
             cosines[name] = agreement(output, reference)
         ceilings.append(ceiling(case, middle))
     return {
         "counts": counts,
         "rounds": rounds,
         "ceiling": statistics.median(ceilings),
-        "contenders": {name: summary(found, counts, cosines[name]) for name, found in runs.items()},
+        "contenders": {
+            name: {**speed(found, counts), "peak_megabytes": megabytes[name], "least_cosine": cosines[name]}
+            for name, found in runs.items()
+        },
     }
 
 
@@ -168,16 +173,11 @@ def ceiling(case: Case, images: Path) -> float:
     return rate
 
 
-def summary(
-    runs: dict[int, list[dict[str, float]]], counts: tuple[int, int, int], cosine: float
-) -> dict[str, float | list[float]]:
-    """What a contender's runs come to: medians, and the span of the rates."""
+def speed(runs: dict[int, list[float]], counts: tuple[int, int, int]) -> dict[str, float | list[float]]:
+    """What a contender's seconds come to: medians, and the span of the rates."""
     one, middle, high = counts
-    seconds = {count: [run["seconds"] for run in runs[count]] for count in counts}
-    rates = [
-        (high - middle) / max(most - some, 1e-3) for some, most in zip(seconds[middle], seconds[high], strict=True)
-    ]
-    typical = {count: statistics.median(found) for count, found in seconds.items()}
+    rates = [(high - middle) / max(most - some, 1e-3) for some, most in zip(runs[middle], runs[high], strict=True)]
+    typical = {count: statistics.median(seconds) for count, seconds in runs.items()}
     rate = (high - middle) / (typical[high] - typical[middle])
     return {
         "marginal_rate": rate,
@@ -186,8 +186,6 @@ def summary(
         "one_image_seconds": typical[one],
         "whole_seconds": typical[middle],
         "whole_rate": middle / typical[middle],
-        "peak_megabytes": statistics.median(run["megabytes"] for run in runs[middle]),
-        "least_cosine": cosine,
     }
 
 
