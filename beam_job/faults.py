@@ -7,6 +7,7 @@ PermissionError, TransientError for what may be otherwise in a moment, and OSErr
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 from collections.abc import Callable, Iterator
 from typing import NoReturn, ParamSpec, TypeVar
@@ -41,13 +42,30 @@ def persistently(function: Callable[P, R]) -> Callable[P, R]:
     Pauses are random and grow, so that a thousand workers do not come back in the same moment (exponential back-off
     with full jitter). Every new try is counted in ``metrics.RETRIES``.
     """
-    return tenacity.retry(
+    retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(TransientError),
         wait=tenacity.wait_random_exponential(multiplier=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS),
         stop=tenacity.stop_after_attempt(_ATTEMPTS),
         before_sleep=lambda _: RETRIES.add(1),
         reraise=True,
-    )(function)
+    )
+
+    @functools.wraps(function)
+    def persistent(*args: P.args, **kwargs: P.kwargs) -> R:
+        # Tenacity's bookkeeping takes half as long as a fetch: it begins with a failure, which it is shown again.
+        try:
+            return function(*args, **kwargs)
+        except TransientError as error:
+            failures = [error]
+
+        def attempt() -> R:
+            if failures:
+                raise failures.pop()
+            return function(*args, **kwargs)
+
+        return retrying(attempt)
+
+    return persistent
 
 
 @contextlib.contextmanager

@@ -314,7 +314,7 @@ def _gcs_downloader() -> Any:
     from beam_job.downloads import Downloader
 
     client = _gcs_client()
-    return Downloader(client._http.credentials, client.api_endpoint, _GCS_CONNECTIONS)
+    return Downloader(client._http.credentials, client.api_endpoint)
 
 
 def _local_info(path: str) -> FileInfo:

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import errno
 import gzip
 import http.server
 import io
+import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from urllib.parse import unquote
 
+import google.auth.credentials
 import google_crc32c
 import pytest
+import trustme
 from google.auth.credentials import AnonymousCredentials
 
 from beam_job.downloads import Downloader
@@ -37,6 +45,7 @@ ANSWERS: dict[str, Answer] = {
     "without a checksum": (200, {}, CONTENT),
     HARD_NAME: hashed(b"hard to spell"),
     "compressed": hashed(gzip.compress(CONTENT), content_encoding="gzip"),
+    "hashed twice": (200, {"x-goog-hash": "crc32c=AAAAAA==", "X-Goog-Hash": "md5=AAAA"}, b""),
     "damaged": (*hashed(CONTENT)[:2], CONTENT[:-1] + b"!"),
     "ends early": hashed(CONTENT, content_length=str(len(CONTENT) + 100)),
     "busy": (429, {}, b"later,\n please"),
@@ -52,6 +61,8 @@ class _Store(http.server.BaseHTTPRequestHandler):
         self.paths.append(self.path)
         name = unquote(self.path.partition("/o/")[2].partition("?")[0])
         status, headers, content = ANSWERS.get(name, (404, {}, b"no such object"))
+        if self.headers["Authorization"] == "Bearer withdrawn":
+            status, headers, content = 401, {}, b"who are you?"
         self.send_response(status)
         for header, value in {"content-length": str(len(content)), **headers}.items():
             self.send_header(header, value)
@@ -63,10 +74,12 @@ class _Store(http.server.BaseHTTPRequestHandler):
         """Says nothing."""
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[http.server.ThreadingHTTPServer]:
+@contextlib.contextmanager
+def serve(context: ssl.SSLContext | None = None) -> Iterator[http.server.ThreadingHTTPServer]:
     _Store.paths = []
     with http.server.ThreadingHTTPServer((HOST, 0), _Store) as server:
+        if context:
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server
@@ -75,8 +88,25 @@ def server() -> Iterator[http.server.ThreadingHTTPServer]:
 
 
 @pytest.fixture(scope="module")
+def server() -> Iterator[http.server.ThreadingHTTPServer]:
+    with serve() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The address of a server that speaks TLS, and the certificate of who vouches for it."""
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(HOST).configure_cert(context)
+    certificate = tmp_path_factory.mktemp("tls") / "authority.pem"
+    authority.cert_pem.write_to_path(certificate)
+    with serve(context) as server:
+        yield f"https://{HOST}:{server.server_address[1]}", certificate
+
+
+@pytest.fixture(scope="module")
 def fetch(server: http.server.ThreadingHTTPServer) -> Callable[[str], bytes]:
-    downloader = Downloader(AnonymousCredentials(), f"http://{HOST}:{server.server_address[1]}", 4)
+    downloader = Downloader(AnonymousCredentials(), f"http://{HOST}:{server.server_address[1]}")
 
     def fetched(name: str) -> bytes:
         file = io.BytesIO(b"what was there before")
@@ -95,6 +125,7 @@ def fetch(server: http.server.ThreadingHTTPServer) -> Callable[[str], bytes]:
         ("without a checksum", CONTENT),
         (HARD_NAME, b"hard to spell"),
         ("compressed", CONTENT),
+        ("hashed twice", b""),
     ],
 )
 def test_content_comes_as_it_was_stored(fetch: Callable[[str], bytes], name: str, content: bytes) -> None:
@@ -130,6 +161,69 @@ def test_the_proxy_of_the_environment_is_taken(
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     file = io.BytesIO()
-    Downloader(AnonymousCredentials(), "http://storage.invalid", 4).fetch("photographs", "plain", file)
+    Downloader(AnonymousCredentials(), "http://storage.invalid").fetch("photographs", "plain", file)
     assert file.getvalue() == CONTENT
     assert _Store.paths[-1].startswith("http://storage.invalid/")
+
+
+def test_a_certificate_must_be_vouched_for(secure: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    address, certificate = secure
+    file = io.BytesIO()
+    with pytest.raises(ConnectionError, match=r"(?i)certificate"):
+        Downloader(AnonymousCredentials(), address).fetch("photographs", "plain", file)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    Downloader(AnonymousCredentials(), address).fetch("photographs", "plain", file)
+    assert file.getvalue() == CONTENT
+
+
+# TensorFlow brings a libcurl and a TLS of its own. That it may come first shows in this process, which has it.
+_BEFORE_TENSORFLOW = """
+import io, sys
+from google.auth.credentials import AnonymousCredentials
+from beam_job.downloads import Downloader
+import tensorflow
+file = io.BytesIO()
+Downloader(AnonymousCredentials(), sys.argv[1]).fetch("photographs", "plain", file)
+print(len(file.getvalue()))
+"""
+
+
+def test_tensorflow_does_not_get_in_the_way(secure: tuple[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    address, certificate = secure
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    command = [sys.executable, "-c", _BEFORE_TENSORFLOW, address]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=120)
+    assert done.stdout.split() == [str(len(CONTENT))]
+
+
+class _Expiring(google.auth.credentials.Credentials):  # type: ignore[misc]
+    """Credentials whose first token the server does not take any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = "withdrawn"
+
+    def refresh(self, request: object) -> None:
+        self.token = "fresh"
+
+
+def test_a_token_that_was_withdrawn_is_renewed(server: http.server.ThreadingHTTPServer) -> None:
+    downloader = Downloader(_Expiring(), f"http://{HOST}:{server.server_address[1]}")
+    file = io.BytesIO()
+    downloader.fetch("photographs", "plain", file)
+    assert file.getvalue() == CONTENT
+
+
+class _FullDisk(io.BytesIO):
+    def write(self, content: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_disk_that_is_full_says_so(
+    server: http.server.ThreadingHTTPServer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    downloader = Downloader(AnonymousCredentials(), f"http://{HOST}:{server.server_address[1]}")
+    with pytest.raises(OSError, match="No space left") as raised:
+        downloader.fetch("photographs", "plain", _FullDisk())
+    assert raised.value.errno == errno.ENOSPC
+    assert capfd.readouterr().err == ""
