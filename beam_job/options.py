@@ -300,7 +300,7 @@ class WorkOptions:
         metavar="N",
         least=1,
     )
-    read_threads: int = option("Reads in flight per process.", 32, metavar="N", least=1)
+    read_threads: int = option("Reads in flight per process; fewer where images are large.", 32, metavar="N", least=1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

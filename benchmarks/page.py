@@ -1,4 +1,4 @@
-"""Writes the tables of docs/benchmarks.md from docs/benchmarks.json: python -m benchmarks.page."""
+"""Writes the tables of docs/benchmarks.md, each from the results that the page names: python -m benchmarks.page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.bench import OURS, TITLES
 
-_TABLES = re.compile(r"(<!-- tables -->\n).*(<!-- end of tables -->)", re.DOTALL)
+_TABLES = re.compile(r"(<!-- tables of (\S+) -->\n).*?(<!-- end of tables -->)", re.DOTALL)
 
 
 def table(name: str, case: dict[str, Any]) -> str:
@@ -57,16 +57,20 @@ def words(case: dict[str, Any]) -> str:
     return sentence
 
 
+def tables(results: Path) -> str:
+    """All cases of a file of results, as tables in Markdown."""
+    cases = json.loads(results.read_text())["cases"]
+    return "\n".join(table(name, case) for name, case in cases.items())
+
+
 def main() -> None:
-    """Reads the results, and puts the tables in their place on the page."""
+    """Reads the results, and puts the tables in their places on the page."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--results", default="docs/benchmarks.json")
     parser.add_argument("--page", default="docs/benchmarks.md")
-    given = parser.parse_args()
-    results = json.loads(Path(given.results).read_text())
-    tables = "\n".join(table(name, case) for name, case in results["cases"].items())
-    page = Path(given.page)
-    page.write_text(_TABLES.sub(lambda found: f"{found[1]}\n{tables}\n{found[2]}", page.read_text()))
+    page = Path(parser.parse_args().page)
+    page.write_text(
+        _TABLES.sub(lambda found: f"{found[1]}\n{tables(page.parent / found[2])}\n{found[3]}", page.read_text())
+    )
 
 
 if __name__ == "__main__":
