@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import http.server
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -14,7 +13,7 @@ from gcp_storage_emulator.server import create_server
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage as gcs
 
-HOST = "127.0.0.1"
+from tests.loopback import HOST, running
 
 
 class _Metadata(http.server.BaseHTTPRequestHandler):
@@ -74,26 +73,20 @@ class Bucket:
 @contextlib.contextmanager
 def serve_bucket(name: str = "photographs") -> Iterator[Bucket]:
     """Serves a bucket on the loopback interface as long as the block lasts."""
-    metadata = http.server.ThreadingHTTPServer((HOST, 0), _Metadata)
-    thread = threading.Thread(target=metadata.serve_forever, daemon=True)
-    thread.start()
-    emulator = create_server(HOST, 0, in_memory=True, default_bucket=name)
-    emulator.start()
-    try:
-        address = f"{HOST}:{metadata.server_address[1]}"
-        endpoint = f"http://{HOST}:{emulator._api._httpd.server_address[1]}"
-        environment = {
-            "STORAGE_EMULATOR_HOST": endpoint,
-            "GCE_METADATA_HOST": address,
-            "GCE_METADATA_IP": address,
-            "GOOGLE_CLOUD_PROJECT": "test-project",
-        }
-        client = gcs.Client(
-            project="test-project", credentials=AnonymousCredentials(), client_options={"api_endpoint": endpoint}
-        )
-        yield Bucket(name, environment, client)
-    finally:
-        emulator.stop()
-        metadata.shutdown()
-        metadata.server_close()
-        thread.join()
+    with running(http.server.ThreadingHTTPServer((HOST, 0), _Metadata)) as metadata:
+        emulator = create_server(HOST, 0, in_memory=True, default_bucket=name)
+        emulator.start()
+        try:
+            endpoint = f"http://{HOST}:{emulator._api._httpd.server_address[1]}"
+            environment = {
+                "STORAGE_EMULATOR_HOST": endpoint,
+                "GCE_METADATA_HOST": metadata,
+                "GCE_METADATA_IP": metadata,
+                "GOOGLE_CLOUD_PROJECT": "test-project",
+            }
+            client = gcs.Client(
+                project="test-project", credentials=AnonymousCredentials(), client_options={"api_endpoint": endpoint}
+            )
+            yield Bucket(name, environment, client)
+        finally:
+            emulator.stop()

@@ -7,9 +7,10 @@ import dataclasses
 import http.server
 import json
 import re
-import threading
 from collections.abc import Iterator
 from typing import Any
+
+from tests.loopback import HOST, running
 
 _JOBS = re.compile(r"/v1b3/projects/(?P<project>[^/]+)/locations/(?P<region>[^/]+)/jobs(?P<rest>[^?]*)")
 
@@ -77,13 +78,7 @@ def serve_dataflow() -> Iterator[Dataflow]:
         def log_message(self, *_: Any) -> None:
             """Says nothing."""
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = http.server.ThreadingHTTPServer((HOST, 0), Handler)
     service = Dataflow(f"http://localhost:{server.server_address[1]}")
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with running(server):
         yield service
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import errno
 import gzip
 import http.server
@@ -11,10 +10,10 @@ import io
 import ssl
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import unquote
 
 import google.auth.credentials
@@ -25,8 +24,8 @@ from google.auth.credentials import AnonymousCredentials
 
 from beam_job.downloads import Downloader
 from beam_job.faults import TransientError, python_errors
+from tests.loopback import HOST, running
 
-HOST = "127.0.0.1"
 CONTENT = bytes(range(256)) * 9000
 HARD_NAME = "folder/ä b#c?d%e+f/1.jpg"
 
@@ -55,7 +54,7 @@ ANSWERS: dict[str, Answer] = {
 
 class _Store(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    paths: list[str]
+    paths: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
         self.paths.append(self.path)
@@ -74,23 +73,10 @@ class _Store(http.server.BaseHTTPRequestHandler):
         """Says nothing."""
 
 
-@contextlib.contextmanager
-def serve(context: ssl.SSLContext | None = None) -> Iterator[http.server.ThreadingHTTPServer]:
-    _Store.paths = []
-    with http.server.ThreadingHTTPServer((HOST, 0), _Store) as server:
-        if context:
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
 @pytest.fixture(scope="module")
-def server() -> Iterator[http.server.ThreadingHTTPServer]:
-    with serve() as server:
-        yield server
+def address() -> Iterator[str]:
+    with running(http.server.ThreadingHTTPServer((HOST, 0), _Store)) as address:
+        yield f"http://{address}"
 
 
 @pytest.fixture(scope="module")
@@ -100,13 +86,15 @@ def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     authority.issue_cert(HOST).configure_cert(context)
     certificate = tmp_path_factory.mktemp("tls") / "authority.pem"
     authority.cert_pem.write_to_path(certificate)
-    with serve(context) as server:
-        yield f"https://{HOST}:{server.server_address[1]}", certificate
+    server = http.server.ThreadingHTTPServer((HOST, 0), _Store)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with running(server) as address:
+        yield f"https://{address}", certificate
 
 
 @pytest.fixture(scope="module")
-def fetch(server: http.server.ThreadingHTTPServer) -> Callable[[str], bytes]:
-    downloader = Downloader(AnonymousCredentials(), f"http://{HOST}:{server.server_address[1]}")
+def fetch(address: str) -> Callable[[str], bytes]:
+    downloader = Downloader(AnonymousCredentials(), address)
 
     def fetched(name: str) -> bytes:
         file = io.BytesIO(b"what was there before")
@@ -154,10 +142,8 @@ def test_connections_serve_many_threads(fetch: Callable[[str], bytes]) -> None:
         assert list(pool.map(fetch, [HARD_NAME, "plain"] * 20)) == [b"hard to spell", CONTENT] * 20
 
 
-def test_the_proxy_of_the_environment_is_taken(
-    server: http.server.ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("http_proxy", f"http://{HOST}:{server.server_address[1]}")
+def test_the_proxy_of_the_environment_is_taken(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", address)
     monkeypatch.delenv("no_proxy", raising=False)
     monkeypatch.delenv("NO_PROXY", raising=False)
     file = io.BytesIO()
@@ -207,8 +193,8 @@ class _Expiring(google.auth.credentials.Credentials):  # type: ignore[misc]
         self.token = "fresh"
 
 
-def test_a_token_that_was_withdrawn_is_renewed(server: http.server.ThreadingHTTPServer) -> None:
-    downloader = Downloader(_Expiring(), f"http://{HOST}:{server.server_address[1]}")
+def test_a_token_that_was_withdrawn_is_renewed(address: str) -> None:
+    downloader = Downloader(_Expiring(), address)
     file = io.BytesIO()
     downloader.fetch("photographs", "plain", file)
     assert file.getvalue() == CONTENT
@@ -219,10 +205,8 @@ class _FullDisk(io.BytesIO):
         raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def test_a_disk_that_is_full_says_so(
-    server: http.server.ThreadingHTTPServer, capfd: pytest.CaptureFixture[str]
-) -> None:
-    downloader = Downloader(AnonymousCredentials(), f"http://{HOST}:{server.server_address[1]}")
+def test_a_disk_that_is_full_says_so(address: str, capfd: pytest.CaptureFixture[str]) -> None:
+    downloader = Downloader(AnonymousCredentials(), address)
     with pytest.raises(OSError, match="No space left") as raised:
         downloader.fetch("photographs", "plain", _FullDisk())
     assert raised.value.errno == errno.ENOSPC

@@ -12,6 +12,15 @@ from beam_job import threadmap
 from beam_job.threadmap import batched, map_in_groups, map_in_order
 
 Map = Callable[..., Iterator[Any]]
+
+
+def noted(count: int, drawn: list[int]) -> Iterator[int]:
+    """The numbers below ``count``, each put down in ``drawn`` as it is drawn."""
+    for number in range(count):
+        drawn.append(number)
+        yield number
+
+
 both = pytest.mark.parametrize("map_", [map_in_order, map_in_groups])
 
 
@@ -26,14 +35,8 @@ def test_results_come_in_the_order_of_the_items(map_: Map, items: list[int], in_
 @pytest.mark.parametrize("in_flight", [1, 5, 16])
 def test_items_are_drawn_no_further_ahead_than_allowed(map_: Map, in_flight: int) -> None:
     drawn: list[int] = []
-
-    def items() -> Iterator[int]:
-        for number in range(100):
-            drawn.append(number)
-            yield number
-
     with ThreadPoolExecutor(2) as pool:
-        results = map_(abs, items(), pool, in_flight)
+        results = map_(abs, noted(100, drawn), pool, in_flight)
         for done in range(50):
             next(results)
             assert len(drawn) <= done + 1 + in_flight
@@ -77,14 +80,9 @@ def test_nothing_in_flight_is_refused(map_: Map) -> None:
 def test_heavy_results_keep_fewer_in_flight(in_flight: int, weight: float) -> None:
     """A few may always be in flight; beyond those, as many as weigh 1 in all."""
     drawn: list[int] = []
-
-    def items() -> Iterator[int]:
-        for number in range(80):
-            drawn.append(number)
-            yield number
-
     with ThreadPoolExecutor(2) as pool:
-        ahead = [len(drawn) - place for place in map_in_groups(abs, items(), pool, in_flight, lambda _: weight)]
+        results = map_in_groups(abs, noted(80, drawn), pool, in_flight, lambda _: weight)
+        ahead = [len(drawn) - place for place in results]
     assert len(ahead) == 80
     assert all(count <= in_flight and (count <= 4 or count * weight <= 1) for count in ahead)
     if weight <= 1 / 64:

@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-HOST = "127.0.0.1"
+from tests.loopback import HOST, running
+
 FAULTS = ("unavailable", "busy", "reset before", "reset after", "half an answer")
 DELAY_SECONDS = 0.05
 
@@ -111,11 +112,5 @@ def _reset(request: http.server.BaseHTTPRequestHandler) -> None:
 def unreliable(upstream: str, share: float, seed: int = 0) -> Iterator[UnreliableProxy]:
     """A proxy before ``upstream`` that fails ``share`` of the requests, as long as the block lasts."""
     proxy = UnreliableProxy(upstream, share, seed)
-    thread = threading.Thread(target=proxy.server.serve_forever, daemon=True)
-    thread.start()
-    try:
+    with running(proxy.server):
         yield proxy
-    finally:
-        proxy.server.shutdown()
-        proxy.server.server_close()
-        thread.join()

@@ -6,10 +6,11 @@ import contextlib
 import http.server
 import io
 import tarfile
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from tests.loopback import HOST, running
 
 
 def archive(folder: Path) -> bytes:
@@ -52,12 +53,5 @@ def serve_hub(models: dict[str, bytes | str]) -> Iterator[tuple[str, list[str]]]
         def log_message(self, *_: Any) -> None:
             """Says nothing."""
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}", requests
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with running(http.server.ThreadingHTTPServer((HOST, 0), Hub)) as address:
+        yield f"http://{address}", requests
