@@ -2,7 +2,7 @@
 
 The client of google-cloud-storage takes some 2 ms of a core for an object, most of them in ``requests`` and on the way
 to it; a picture is decoded in one. Here the same request goes through libcurl, which waits, receives and speaks TLS
-without the interpreter's lock, and takes a fifteenth of that.
+without the interpreter's lock, and takes less than half of what urllib3 takes, which is beneath ``requests``.
 """
 
 from __future__ import annotations

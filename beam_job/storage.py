@@ -26,7 +26,7 @@ _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 _COPY_BYTES = 1 << 20
 _SPOOL_BYTES = 16 << 20
 _GCS = "gs://"
-# Connections kept open: as many as the reads that may be in flight, and some.
+# Connections that the client keeps open, for what threads ask of it at once; whoever reads has one of its own.
 _GCS_CONNECTIONS = 64
 
 R = TypeVar("R")

@@ -89,6 +89,8 @@ def peak_megabytes(arguments: list[str]) -> float:
         while process.poll() is None:
             peak = max(peak, _memory(psutil.Process(process.pid)))
             time.sleep(_SECONDS_BETWEEN_LOOKS)
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} ended with {process.returncode}")
     return peak / 1e6
 
 
