@@ -239,15 +239,17 @@ class Extractor:
         def work(batch: list[Content]) -> list[Outcome]:
             return self.process_batch(batch, vocabulary, times)
 
+        threads = config.threads  # asks the system: not for every image
+        bytes_ahead = _READ_AHEAD_BYTES * threads
         contents = map_in_groups(
             read,
             refs,
             self._readers,
             config.read_threads + config.batch_size,
-            lambda content: _content_bytes(content) / (_READ_AHEAD_BYTES * config.threads),
+            lambda content: _content_bytes(content) / bytes_ahead,
         )
         batches = batched(contents, config.batch_size)
-        for outcomes in map_in_order(work, batches, self._workers, config.threads + 1):
+        for outcomes in map_in_order(work, batches, self._workers, threads + 1):
             yield from outcomes
             IMAGES_DONE.add(len(outcomes))
 
