@@ -18,8 +18,8 @@ _NAMED_CLASSES, _NAME_WIDTH = 40, 24
 _NUMBERED_CLASSES = 20
 
 
-def write_plots(folder: str, classes: list[str], epochs: Sequence[Epoch], found: Evaluation) -> None:
-    """Writes ``epochs.png``, ``calibration.png`` and, where an image has one class, ``confusion.png`` into a folder.
+def import_figure() -> Any:
+    """Matplotlib's class of figures.
 
     Raises:
       UsageError: Matplotlib is not installed.
@@ -28,11 +28,23 @@ def write_plots(folder: str, classes: list[str], epochs: Sequence[Epoch], found:
         from matplotlib.figure import Figure
     except ImportError:
         raise UsageError("train-head needs Matplotlib: pip install 'beam_job[heads]'.") from None
-    _epochs(Figure(figsize=(7, 4), layout="constrained"), epochs).savefig(os.path.join(folder, "epochs.png"))
-    _calibration(Figure(figsize=(5, 5), layout="constrained"), found).savefig(os.path.join(folder, "calibration.png"))
+    return Figure
+
+
+def write_plots(folder: str, classes: list[str], epochs: Sequence[Epoch], found: Evaluation) -> None:
+    """Writes ``epochs.png``, ``calibration.png`` and, where an image has one class, ``confusion.png`` into a folder.
+
+    Raises:
+      UsageError: Matplotlib is not installed.
+    """
+    new_figure = import_figure()
+    _epochs(new_figure(figsize=(7, 4), layout="constrained"), epochs).savefig(os.path.join(folder, "epochs.png"))
+    _calibration(new_figure(figsize=(5, 5), layout="constrained"), found).savefig(
+        os.path.join(folder, "calibration.png")
+    )
     if found.confusion is not None:
         side = 3 + 0.3 * min(len(classes), _NAMED_CLASSES)
-        figure = _confusion(Figure(figsize=(side, side), layout="constrained"), classes, found.confusion)
+        figure = _confusion(new_figure(figsize=(side, side), layout="constrained"), classes, found.confusion)
         figure.savefig(os.path.join(folder, "confusion.png"))
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from beam_job import storage
 from beam_job.errors import InputError, OutputError
 from beam_job.head_evaluation import Evaluation, Truth, evaluate, nearest_neighbours
-from beam_job.head_plots import write_plots
+from beam_job.head_plots import import_figure, write_plots
 from beam_job.head_serving import save_image_classifier
 from beam_job.labels import NO_LABEL
 from beam_job.options import HeadOptions
@@ -93,7 +93,9 @@ def train_head(
     Raises:
       InputError: the dataset is not finished, or there is too little in it to learn from.
       OutputError: something else is where the head would go.
+      UsageError: Matplotlib, which draws the plots at the end, is not installed.
     """
+    import_figure()
     target = options.head or f"{path.rstrip('/')}-head"
     _check_target(target, overwrite)
     run = read_run(path)

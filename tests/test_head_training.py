@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from PIL import Image
 
 import beam_job
 from beam_job.cli.main import main
-from beam_job.errors import InputError, OutputError
-from beam_job.head_training import HeadResult, _weights
+from beam_job.errors import InputError, OutputError, UsageError
+from beam_job.head_training import HeadResult, _weights, train_head
+from beam_job.options import HeadOptions
 from beam_job.reading import read_labels, read_run, read_table
 from tests.bucket import Bucket
 
@@ -193,6 +195,14 @@ def test_what_cannot_be_learnt_from_is_said(
     with pytest.raises(OutputError, match="found something else"):
         beam_job.train_head(str(quick), head=str(tmp_path / "precious"))
     assert (tmp_path / "precious" / "thesis.txt").exists()
+
+
+def test_a_missing_matplotlib_is_said_before_anything_is_learnt(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # what Python takes for a module that is not there
+    epochs: list[object] = []
+    with pytest.raises(UsageError, match=r"pip install 'beam_job\[heads\]'"):
+        train_head(str(quick), HeadOptions(), epochs.append)
+    assert not epochs
 
 
 def test_the_command(quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
