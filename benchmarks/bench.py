@@ -147,6 +147,7 @@ def measure(case: Case, model: str, work: Path, rounds: int) -> dict[str, Any]:
         megabytes[name] = peak_megabytes(arguments)
         print(f"{case.name} {name}: {megabytes[name]:.0f} MB", flush=True)
     for number in range(rounds):
+        ceilings.append(ceiling(case, middle))  # first, beside the job: the machine may have slowed down by the end
         for name in case.contenders:
             for count in counts:
                 shutil.rmtree(output, ignore_errors=True)
@@ -154,7 +155,6 @@ def measure(case: Case, model: str, work: Path, rounds: int) -> dict[str, Any]:
                 runs[name][count].append(seconds)
                 print(f"{case.name} round {number + 1} {name} {count}: {seconds:.1f} s", flush=True)
             cosines[name] = agreement(output, reference)
-        ceilings.append(ceiling(case, middle))
     return {
         "counts": counts,
         "rounds": rounds,

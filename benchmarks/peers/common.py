@@ -31,14 +31,17 @@ def read_list(path: str) -> list[tuple[str, int]]:
     return [(name, int(label)) for name, label in rows]
 
 
-def load_model(path: str, precision: str, threads: int) -> Callable[[Any], Any]:
-    """The SavedModel with its variables frozen to constants, in one graph, with its threads set."""
+def load_model(path: str, precision: str, streams: int) -> Callable[[Any], Any]:
+    """The SavedModel with its variables frozen to constants, in one graph, for as many calls at once as ``streams``.
+
+    Each call has one thread: two calls beside each other do more than one that has to bring two threads together.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(streams)
     if precision == "bf16":
         tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
     model = tf.saved_model.load(path)

@@ -1,9 +1,11 @@
-"""tf.data with parallel decoding and prefetch, in front of the frozen model."""
+"""tf.data with parallel decoding and prefetch, in front of the frozen model on a thread for each core."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from beam_job.threadmap import map_in_order
 from benchmarks.peers.common import BATCH, CORES, arguments, decode, load_model, read_list, write_examples
 
 
@@ -26,10 +28,13 @@ def main() -> None:
 
     def features() -> object:
         done = iter(rows)
-        for batch in pictures.batch(BATCH).prefetch(2):
-            for feature in model(batch).numpy():
-                path, label = next(done)
-                yield feature, label, path
+        # As a map of tf.data the model was slower than this by a sixth.
+        with ThreadPoolExecutor(CORES) as pool:
+            batches = pictures.batch(BATCH).prefetch(2)
+            for found in map_in_order(lambda batch: model(batch).numpy(), batches, pool, CORES + 1):
+                for feature in found:
+                    path, label = next(done)
+                    yield feature, label, path
 
     write_examples(Path(given.output, "features.tfrecord"), features())
 
