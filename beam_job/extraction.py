@@ -163,11 +163,12 @@ class Extractor:
     """The model and the threads of one process; shared by whatever extracts in it."""
 
     def __init__(self, config: ExtractionConfig, engine: Engine) -> None:
-        keep_freed_memory(config.threads)
+        self._threads = config.threads  # asks the system
+        keep_freed_memory(self._threads)
         self.config = config
         self._engine = engine
         self._readers = ThreadPoolExecutor(config.read_threads, "beam-job-read")
-        self._workers = ThreadPoolExecutor(config.threads, "beam-job-work")
+        self._workers = ThreadPoolExecutor(self._threads, "beam-job-work")
 
     def close(self) -> None:
         """Ends the threads."""
@@ -239,8 +240,7 @@ class Extractor:
         def work(batch: list[Content]) -> list[Outcome]:
             return self.process_batch(batch, vocabulary, times)
 
-        threads = config.threads  # asks the system: not for every image
-        bytes_ahead = _READ_AHEAD_BYTES * threads
+        bytes_ahead = _READ_AHEAD_BYTES * self._threads
         contents = map_in_groups(
             read,
             refs,
@@ -249,7 +249,7 @@ class Extractor:
             lambda content: _content_bytes(content) / bytes_ahead,
         )
         batches = batched(contents, config.batch_size)
-        for outcomes in map_in_order(work, batches, self._workers, threads + 1):
+        for outcomes in map_in_order(work, batches, self._workers, self._threads + 1):
             yield from outcomes
             IMAGES_DONE.add(len(outcomes))
 
