@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -37,14 +38,12 @@ def write_plots(folder: str, classes: list[str], epochs: Sequence[Epoch], found:
     Raises:
       UsageError: Matplotlib is not installed.
     """
-    new_figure = import_figure()
-    _epochs(new_figure(figsize=(7, 4), layout="constrained"), epochs).savefig(os.path.join(folder, "epochs.png"))
-    _calibration(new_figure(figsize=(5, 5), layout="constrained"), found).savefig(
-        os.path.join(folder, "calibration.png")
-    )
+    new_figure = functools.partial(import_figure(), layout="constrained")
+    _epochs(new_figure(figsize=(7, 4)), epochs).savefig(os.path.join(folder, "epochs.png"))
+    _calibration(new_figure(figsize=(5, 5)), found).savefig(os.path.join(folder, "calibration.png"))
     if found.confusion is not None:
         side = 3 + 0.3 * min(len(classes), _NAMED_CLASSES)
-        figure = _confusion(new_figure(figsize=(side, side), layout="constrained"), classes, found.confusion)
+        figure = _confusion(new_figure(figsize=(side, side)), classes, found.confusion)
         figure.savefig(os.path.join(folder, "confusion.png"))
 
 
