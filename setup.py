@@ -25,7 +25,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["beam_job", "beam_job.*"]),
-    package_data={"beam_job": ["py.typed", "templates/*"]},
+    package_data={"beam_job": ["py.typed", "report/templates/*"]},
     install_requires=[
         "apache-beam[gcp]>=2.77,<3",
         "filelock>=3.12",
@@ -47,7 +47,7 @@ setup(
         "tensorflow-hub>=0.16.1",
     ],
     extras_require={**EXTRAS, "all": sorted({package for packages in EXTRAS.values() for package in packages})},
-    entry_points={"console_scripts": ["beam-job=beam_job.cli:main", "beam-job-worker=beam_job.worker_boot:main"]},
+    entry_points={"console_scripts": ["beam-job=beam_job.cli.main:main", "beam-job-worker=beam_job.beam.worker_boot:main"]},
     classifiers=[
         "License :: OSI Approved :: Apache Software License",
         "Programming Language :: Python :: 3.11",

@@ -10,34 +10,34 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from beam_job.api import extract, inspect_model, plan, report, train_head, verify
-    from beam_job.errors import BeamJobError
-    from beam_job.forecast import Forecast
-    from beam_job.head_training import HeadResult
-    from beam_job.inspection import ModelReport
-    from beam_job.pipeline import RunResult
-    from beam_job.reading import load_features
-    from beam_job.records import Failure, FeatureRecord, ImageRef
-    from beam_job.reporting import ReportResult
-    from beam_job.transforms import ExtractFeatures
-    from beam_job.verification import Verification
+    from beam_job.beam.launch import RunResult
+    from beam_job.beam.transforms import ExtractFeatures
+    from beam_job.core.errors import BeamJobError
+    from beam_job.core.records import Failure, FeatureRecord, ImageRef
+    from beam_job.dataset.reading import load_features
+    from beam_job.dataset.verification import Verification
+    from beam_job.extract.inspection import ModelReport
+    from beam_job.extract.plan import Forecast
+    from beam_job.heads.training import HeadResult
+    from beam_job.report.page import ReportResult
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "BeamJobError": "beam_job.errors",
-    "ExtractFeatures": "beam_job.transforms",
-    "Failure": "beam_job.records",
-    "FeatureRecord": "beam_job.records",
-    "Forecast": "beam_job.forecast",
-    "HeadResult": "beam_job.head_training",
-    "ImageRef": "beam_job.records",
-    "ModelReport": "beam_job.inspection",
-    "ReportResult": "beam_job.reporting",
-    "RunResult": "beam_job.pipeline",
-    "Verification": "beam_job.verification",
+    "BeamJobError": "beam_job.core.errors",
+    "ExtractFeatures": "beam_job.beam.transforms",
+    "Failure": "beam_job.core.records",
+    "FeatureRecord": "beam_job.core.records",
+    "Forecast": "beam_job.extract.plan",
+    "HeadResult": "beam_job.heads.training",
+    "ImageRef": "beam_job.core.records",
+    "ModelReport": "beam_job.extract.inspection",
+    "ReportResult": "beam_job.report.page",
+    "RunResult": "beam_job.beam.launch",
+    "Verification": "beam_job.dataset.verification",
     "extract": "beam_job.api",
     "inspect_model": "beam_job.api",
-    "load_features": "beam_job.reading",
+    "load_features": "beam_job.dataset.reading",
     "plan": "beam_job.api",
     "report": "beam_job.api",
     "train_head": "beam_job.api",

@@ -2,6 +2,6 @@
 
 import sys
 
-from beam_job.cli import main
+from beam_job.cli.main import main
 
 sys.exit(main())

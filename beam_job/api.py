@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from beam_job.options import ExtractOptions, head_options, model_options
+from beam_job.core.options import ExtractOptions, head_options, model_options
 
 if TYPE_CHECKING:
-    from beam_job.forecast import Forecast
-    from beam_job.head_training import HeadResult
-    from beam_job.inspection import ModelReport
-    from beam_job.pipeline import RunResult
-    from beam_job.reporting import ReportResult
-    from beam_job.verification import Verification
+    from beam_job.beam.launch import RunResult
+    from beam_job.dataset.verification import Verification
+    from beam_job.extract.inspection import ModelReport
+    from beam_job.extract.plan import Forecast
+    from beam_job.heads.training import HeadResult
+    from beam_job.report.page import ReportResult
 
 
 def extract(
@@ -34,7 +34,7 @@ def extract(
     Raises:
       BeamJobError: the run could not be made or did not hold; the message is one clear sentence.
     """
-    from beam_job.pipeline import run_extract
+    from beam_job.beam.launch import run_extract
 
     return run_extract(ExtractOptions.of(input=input, output=output, **options), beam_options, progress)
 
@@ -53,7 +53,7 @@ def plan(input: str, output: str, **options: Any) -> Forecast:
     Raises:
       BeamJobError: the run could not be made.
     """
-    from beam_job.pipeline import run_plan
+    from beam_job.beam.launch import run_plan
 
     return run_plan(ExtractOptions.of(input=input, output=output, **options))
 
@@ -71,7 +71,7 @@ def inspect_model(model: str, **options: Any) -> ModelReport:
     Raises:
       BeamJobError: it cannot be had, or is no model of images.
     """
-    from beam_job.inspection import inspect_model as inspect
+    from beam_job.extract.inspection import inspect_model as inspect
 
     return inspect(model_options(model=model, **options))
 
@@ -88,7 +88,7 @@ def verify(path: str) -> Verification:
     Raises:
       BeamJobError: there is no dataset at the path.
     """
-    from beam_job import verification
+    from beam_job.dataset import verification
 
     return verification.verify(path)
 
@@ -106,7 +106,7 @@ def train_head(path: str, **options: Any) -> HeadResult:
     Raises:
       BeamJobError: the dataset is not finished, or holds too little to learn from.
     """
-    from beam_job.head_training import train_head as train
+    from beam_job.heads.training import train_head as train
 
     return train(path, head_options(**options))
 
@@ -126,6 +126,6 @@ def report(path: str, report: str | None = None, head: str | None = None, sample
     Raises:
       BeamJobError: there is no finished dataset, or what draws the page is not installed.
     """
-    from beam_job.reporting import DEFAULT_SAMPLE, write_report
+    from beam_job.report.page import DEFAULT_SAMPLE, write_report
 
     return write_report(path, report, head, sample or DEFAULT_SAMPLE)

@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from beam_job.extraction import available_cores
-from beam_job.finalisation import library_versions
-from beam_job.models import fetch_model
-from beam_job.options import ModelOptions
+from beam_job.core.options import ModelOptions
+from beam_job.extract.extractor import available_cores
+from beam_job.extract.finalisation import library_versions
+from beam_job.models.spec import fetch_model
 from benchmarks.photographs import make_photographs, write_list
 
 OURS = "beam_job"

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from beam_job.allocation import keep_freed_memory
-from beam_job.decoding import DecodePolicy, decode_image
-from beam_job.engines import BATCH_SIZES, EngineChoice, load_engine
-from beam_job.extraction import available_cores
-from beam_job.models import describe_model
-from beam_job.options import ModelOptions
+from beam_job.core.options import ModelOptions
+from beam_job.engines.base import BATCH_SIZES, EngineChoice, load_engine
+from beam_job.extract.extractor import available_cores
+from beam_job.modalities.image.decoding import DecodePolicy, decode_image
+from beam_job.models.spec import describe_model
+from beam_job.runtime.allocation import keep_freed_memory
 from benchmarks.peers.common import read_list
 
 

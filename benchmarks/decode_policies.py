@@ -17,11 +17,11 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from beam_job.decoding import DecodePolicy, decode_image
-from beam_job.engines import EngineChoice, load_engine
-from beam_job.models import describe_model
-from beam_job.options import ModelOptions
-from beam_job.samples import PHOTOGRAPHS
+from beam_job.core.options import ModelOptions
+from beam_job.engines.base import EngineChoice, load_engine
+from beam_job.modalities.image.decoding import DecodePolicy, decode_image
+from beam_job.modalities.image.samples import PHOTOGRAPHS
+from beam_job.models.spec import describe_model
 
 EACH = 24
 SIZE = (1200, 900)

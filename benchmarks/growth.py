@@ -20,16 +20,15 @@ import numpy as np
 from apache_beam.utils.shared import Shared
 from PIL import Image
 
-from beam_job import runners
-from beam_job.engines import EngineChoice
-from beam_job.engines.base import BATCH_SIZES, ENGINES, FP32
-from beam_job.extraction import make_config
-from beam_job.models import FrozenModel, describe_model
-from beam_job.options import ExtractOptions
-from beam_job.pipeline import build_pipeline
-from beam_job.records import Float32Array
-from beam_job.registry import Entry
-from beam_job.sources import open_source
+from beam_job.beam import runners
+from beam_job.beam.launch import build_pipeline
+from beam_job.core.options import ExtractOptions
+from beam_job.core.records import Float32Array
+from beam_job.engines.base import BATCH_SIZES, ENGINES, FP32, EngineChoice
+from beam_job.extract.extractor import make_config
+from beam_job.inputs.base import open_source
+from beam_job.models.spec import FrozenModel, describe_model
+from beam_job.runtime.registry import Entry
 
 _DIMENSION = 1280
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from beam_job.samples import PHOTOGRAPHS
+from beam_job.modalities.image.samples import PHOTOGRAPHS
 
 SIZES = {"small": (500, 375), "large": (4000, 3000)}
 DISTINCT = {"small": 240, "large": 24}

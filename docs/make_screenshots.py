@@ -14,7 +14,7 @@ from rich.text import Text
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from tests.browser import browser  # noqa: E402
+from tests.support.browser import browser  # noqa: E402
 
 # Lines that are much the same as those beside them, or too long for a picture.
 _LEFT_OUT = ("epoch", "python -c", "ask it with", "load it with")

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 import beam_job
-from beam_job.cache import CACHE_VARIABLE
-from beam_job.samples import PHOTOGRAPHS, write_samples
+from beam_job.modalities.image.samples import PHOTOGRAPHS, write_samples
+from beam_job.runtime.cache import CACHE_VARIABLE
 
-pytest.register_assert_rewrite("tests.sources.contract", "tests.engines.contract")
+pytest.register_assert_rewrite("tests.inputs.contract", "tests.engines.contract")
 
-from tests.bucket import Bucket, serve_bucket  # noqa: E402
-from tests.models.small import save_reusable  # noqa: E402
+from tests.support.bucket import Bucket, serve_bucket  # noqa: E402
+from tests.support.small_models import save_reusable  # noqa: E402
 
 IMAGES_PER_CLASS = 84
 SPLITS = "train=0.8,validation=0.1,test=0.1"
@@ -40,7 +40,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
         module, _, name = function.partition(":")
         return getattr(importlib.import_module(module), name)(**arguments)
 
-    monkeypatch.setattr("beam_job.models.base.run_isolated", call)
+    monkeypatch.setattr("beam_job.models.spec.run_isolated", call)
 
 
 @pytest.fixture(scope="session")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from beam_job import naming
 from beam_job.cli.main import COMMANDS
-from beam_job.errors import ImageError
+from beam_job.core import naming
+from beam_job.core.errors import ImageError
 from tests.test_house import FLOORS
 
 ROOT = Path(__file__).parent.parent

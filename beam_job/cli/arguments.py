@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
-from beam_job.options import coerce, is_repeatable, value_type
+from beam_job.core.options import coerce, is_repeatable, value_type
 
 Field = dataclasses.Field[Any]
 

@@ -6,7 +6,7 @@ import argparse
 import os
 import shutil
 
-from beam_job.errors import OutputError, UsageError
+from beam_job.core.errors import OutputError, UsageError
 
 _SPLITS = "train=0.7,validation=0.15,test=0.15"
 _PARTS = ("samples", "features", "features-head", "features-report.html")

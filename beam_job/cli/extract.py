@@ -10,13 +10,13 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
-from beam_job import storage
 from beam_job.cli.arguments import add_option, given_options
-from beam_job.errors import UsageError
-from beam_job.options import ExtractOptions, extract_fields
+from beam_job.core.errors import UsageError
+from beam_job.core.options import ExtractOptions, extract_fields
+from beam_job.runtime import storage
 
 if TYPE_CHECKING:
-    from beam_job.pipeline import RunResult
+    from beam_job.beam.launch import RunResult
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,9 +55,9 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     options = read_options(arguments)
     logging.getLogger("apache_beam").setLevel(logging.CRITICAL)
 
-    from beam_job.pipeline import run_extract, write_template
-    from beam_job.runners import writes_template
-    from beam_job.summary import print_summary
+    from beam_job.beam.launch import run_extract, write_template
+    from beam_job.beam.runners import writes_template
+    from beam_job.cli.summary import print_summary
 
     if writes_template(rest):
         place = write_template(options, rest)

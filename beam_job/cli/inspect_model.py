@@ -8,11 +8,11 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from beam_job.cli.arguments import add_option, given_options
-from beam_job.errors import UsageError
-from beam_job.options import ModelOptions, group_fields, model_options
+from beam_job.core.errors import UsageError
+from beam_job.core.options import ModelOptions, group_fields, model_options
 
 if TYPE_CHECKING:
-    from beam_job.inspection import ModelReport
+    from beam_job.extract.inspection import ModelReport
 
 _LAYERS_SHOWN = 30
 
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
         raise UsageError(f"There is no option {rest[0]!r}. See 'beam-job inspect-model --help'.")
     options = model_options(model=arguments.handle, **given_options(arguments, _fields()))
 
-    from beam_job.inspection import inspect_model
+    from beam_job.extract.inspection import inspect_model
 
     report = inspect_model(options)
     if arguments.json:

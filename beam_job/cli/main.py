@@ -10,8 +10,8 @@ from typing import NoReturn
 
 from beam_job import __version__
 from beam_job.cli import demo, extract, inspect_model, plan, report, samples, train_head, verify
-from beam_job.errors import EXIT_INTERRUPTED, BeamJobError, UsageError
-from beam_job.options import nearest
+from beam_job.core.errors import EXIT_INTERRUPTED, BeamJobError, UsageError
+from beam_job.core.options import nearest
 
 COMMANDS = {
     "extract": extract,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from beam_job.cli import extract
 
 if TYPE_CHECKING:
-    from beam_job.forecast import Forecast
+    from beam_job.extract.plan import Forecast
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     """Prints the forecast."""
     options = extract.read_options(arguments)
 
-    from beam_job.pipeline import run_plan
+    from beam_job.beam.launch import run_plan
 
     found = run_plan(options, rest, progress=not arguments.json)
     if arguments.json:

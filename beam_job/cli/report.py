@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 
-from beam_job.errors import UsageError
+from beam_job.core.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

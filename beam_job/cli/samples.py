@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from beam_job.errors import UsageError
+from beam_job.core.errors import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     if arguments.images_per_class < 1:
         raise UsageError(f"--images_per_class is at least 1, found {arguments.images_per_class}.")
 
-    from beam_job.samples import write_samples
+    from beam_job.modalities.image.samples import write_samples
 
     count = write_samples(arguments.directory, arguments.images_per_class, arguments.seed)
     print(f"{count:,} photographs in {arguments.directory}")

@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from beam_job.cli.arguments import add_option, given_options
-from beam_job.errors import UsageError
-from beam_job.options import HeadOptions, group_fields, head_options
+from beam_job.core.errors import UsageError
+from beam_job.core.options import HeadOptions, group_fields, head_options
 
 if TYPE_CHECKING:
-    from beam_job.head_training import Epoch, HeadResult
+    from beam_job.heads.training import Epoch, HeadResult
 
 _CLASSES_SHOWN = 20
 _COLUMNS = ("precision", "recall", "f1")
@@ -38,7 +38,7 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
         raise UsageError(f"There is no option {rest[0]!r}. See 'beam-job train-head --help'.")
     options = head_options(**given_options(arguments, group_fields(HeadOptions)))
 
-    from beam_job.head_training import train_head
+    from beam_job.heads.training import train_head
 
     if arguments.json:
         result = train_head(arguments.path, options)

@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 import json
 
-from beam_job.errors import EXIT_DONE, EXIT_FAILED, UsageError
+from beam_job.core.errors import EXIT_DONE, EXIT_FAILED, UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,7 +20,7 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     if rest:
         raise UsageError(f"There is no option {rest[0]!r}. See 'beam-job verify --help'.")
 
-    from beam_job.verification import verify
+    from beam_job.dataset.verification import verify
 
     found = verify(arguments.path)
     if arguments.json:

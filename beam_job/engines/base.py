@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from beam_job.models import FrozenModel, ModelSpec, frozen_model
-from beam_job.records import Float32Array
-from beam_job.registry import Entry, Registry
+from beam_job.core.records import Float32Array
+from beam_job.models.spec import FrozenModel, ModelSpec, frozen_model
+from beam_job.runtime.registry import Entry, Registry
 
 REFERENCE_ENGINE = "tensorflow"
 FP32, BF16 = "fp32", "bf16"
@@ -78,8 +78,8 @@ class EngineType(Protocol):
 ENGINES: Registry[EngineType] = Registry(
     "engine",
     {
-        "tensorflow": Entry("beam_job.engines.tensorflow_engine:TensorFlowEngine", "pip install tensorflow"),
-        "openvino": Entry("beam_job.engines.openvino_engine:OpenVinoEngine", 'pip install "beam_job[openvino]"'),
+        "tensorflow": Entry("beam_job.engines.tensorflow:TensorFlowEngine", "pip install tensorflow"),
+        "openvino": Entry("beam_job.engines.openvino:OpenVinoEngine", 'pip install "beam_job[openvino]"'),
     },
 )
 

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from beam_job.cache import cached_directory, digest_of
+from beam_job.core.errors import ModelError
+from beam_job.core.options import ImageSize
+from beam_job.core.records import Float32Array
 from beam_job.engines.base import BATCH_SIZES, BF16, ENGINES, FP32, REFERENCE_ENGINE, EngineChoice
-from beam_job.errors import ModelError
-from beam_job.isolation import run_isolated
-from beam_job.models import FrozenModel, ModelSpec, frozen_model
-from beam_job.options import ImageSize
-from beam_job.records import Float32Array
+from beam_job.models.spec import FrozenModel, ModelSpec, frozen_model
+from beam_job.runtime.cache import cached_directory, digest_of
+from beam_job.runtime.isolation import run_isolated
 
 AUTO = "auto"
 LEAST_COSINE = 0.9999

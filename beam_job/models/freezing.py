@@ -14,11 +14,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from beam_job.errors import FlagNeededError, ModelError
-from beam_job.models.base import DESCRIPTION_FILE, GRAPH_FILE
-from beam_job.models.loading import LOADERS, LoadedModel, Shape, first_line
-from beam_job.options import ImageSize
-from beam_job.tensorflow_runtime import import_tensorflow
+from beam_job.core.errors import FlagNeededError, ModelError
+from beam_job.core.options import ImageSize
+from beam_job.models.loaders.base import LOADERS, LoadedModel, Shape, first_line
+from beam_job.models.spec import DESCRIPTION_FILE, GRAPH_FILE
+from beam_job.runtime.tensorflow import import_tensorflow
 
 _NAMES_SHOWN = 5
 _OUTPUT = "beam_job_output_"
@@ -46,7 +46,7 @@ def freeze_into(
     Args:
       folder: Where the two files go.
       handle: What the user calls the model, for messages.
-      form: See :class:`beam_job.models.base.Artefact`; path and weights likewise.
+      form: See :class:`beam_job.models.spec.Artefact`; path and weights likewise.
       path: See there.
       weights: See there.
       size: Height and width, or None for what the model itself fixes.

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from beam_job.errors import ModelError
+from beam_job.core.errors import ModelError
 
 MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001

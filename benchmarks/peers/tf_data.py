@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from beam_job.threadmap import map_in_order
+from beam_job.runtime.threadmap import map_in_order
 from benchmarks.peers.common import BATCH, CORES, arguments, decode, load_model, read_list, write_examples
 
 

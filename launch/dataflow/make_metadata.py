@@ -7,7 +7,7 @@ import json
 import re
 from typing import Any
 
-from beam_job.options import extract_fields, value_type
+from beam_job.core.options import extract_fields, value_type
 
 # Only on a laptop, or set by the template itself.
 LEFT_OUT = frozenset({"on"})

@@ -2,7 +2,7 @@
 
 import sys
 
-from beam_job.cli import main
+from beam_job.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(["extract", "--on=dataflow", *sys.argv[1:]]))

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from beam_job.cli import main
-from beam_job.cli.main import COMMANDS
-from tests.models.small import save_reusable
+from beam_job.cli.main import COMMANDS, main
+from tests.support.small_models import save_reusable
 
 
 @pytest.fixture(scope="module")

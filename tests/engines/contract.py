@@ -12,12 +12,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from beam_job.engines import BATCH_SIZES, Engine, EngineChoice, load_engine
-from beam_job.engines.base import BF16, FP32
-from beam_job.errors import ModelError
-from beam_job.models import ModelSpec, describe_model
-from beam_job.models.builtin import BuiltinModel
-from beam_job.options import ModelOptions
+from beam_job.core.errors import ModelError
+from beam_job.core.options import ModelOptions
+from beam_job.engines.base import BATCH_SIZES, BF16, FP32, Engine, EngineChoice, load_engine
+from beam_job.models.sources.builtin import BuiltinModel
+from beam_job.models.spec import ModelSpec, describe_model
 
 BATCH = 4
 

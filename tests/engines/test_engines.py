@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from beam_job.engines import Engine, EngineChoice, choose_engine, load_engine, openvino_engine
-from beam_job.engines.base import ENGINES
-from beam_job.engines.selection import LEAST_BF16_DISTANCE
-from beam_job.errors import ModelError, UsageError
-from beam_job.models import ModelSpec, describe_model
-from beam_job.options import ModelOptions
+from beam_job.core.errors import ModelError, UsageError
+from beam_job.core.options import ModelOptions
+from beam_job.engines import openvino as openvino_engine
+from beam_job.engines.base import ENGINES, Engine, EngineChoice, load_engine
+from beam_job.engines.selection import LEAST_BF16_DISTANCE, choose_engine
+from beam_job.models.spec import ModelSpec, describe_model
 from tests.engines.contract import BATCH, EngineContract
 
 
@@ -49,7 +49,7 @@ def test_every_engine_keeps_the_contract() -> None:
 
 def test_bf16_is_bf16_or_refused() -> None:
     """Processors differ: on one without bfloat16, an engine that computes in float32 must not be taken for it."""
-    from tests.models.make_golden import FILE, golden_features
+    from tests.support.golden import FILE, golden_features
 
     golden = np.load(FILE)
     taken = {}
@@ -81,7 +81,7 @@ def choose(precision: str) -> EngineChoice:
 
 
 def test_bf16_stays_within_its_engine() -> None:
-    from tests.models.make_golden import golden_features
+    from tests.support.golden import golden_features
 
     before = golden_features()
     golden_features(EngineChoice("tensorflow", "bf16"))

@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from beam_job.engines import EngineChoice, choose_engine
-from beam_job.engines.selection import _choice, _cosine, _distance
-from beam_job.errors import ModelError
-from beam_job.models import ModelSpec, describe_model
-from beam_job.options import ModelOptions, ValueRange
-from beam_job.records import Float32Array
-from tests.models.small import save_reusable
+from beam_job.core.errors import ModelError
+from beam_job.core.options import ModelOptions, ValueRange
+from beam_job.core.records import Float32Array
+from beam_job.engines.base import EngineChoice
+from beam_job.engines.selection import _choice, _cosine, _distance, choose_engine
+from beam_job.models.spec import ModelSpec, describe_model
+from tests.support.small_models import save_reusable
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from beam_job import storage
-from beam_job.errors import ModelError
-from beam_job.models import describe_model, fetch_model
-from beam_job.options import ModelOptions, ValueRange
-from tests.bucket import Bucket
-from tests.models.hub_server import archive
-from tests.models.small import save_reusable
+from beam_job.core.errors import ModelError
+from beam_job.core.options import ModelOptions, ValueRange
+from beam_job.models.spec import describe_model, fetch_model
+from beam_job.runtime import storage
 from tests.models.test_saved_model import features
+from tests.support.bucket import Bucket
+from tests.support.hub_server import archive
+from tests.support.small_models import save_reusable
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 RANGE = ValueRange(0, 1)

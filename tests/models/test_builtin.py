@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from beam_job.errors import ModelError
-from beam_job.models import describe_model, frozen_model
-from beam_job.models.builtin import BuiltinModel
-from beam_job.options import ImageSize, LayerChoice, ModelOptions
-from beam_job.samples import PHOTOGRAPHS
-from tests.models.make_golden import FILE, golden_features
+from beam_job.core.errors import ModelError
+from beam_job.core.options import ImageSize, LayerChoice, ModelOptions
+from beam_job.modalities.image.samples import PHOTOGRAPHS
+from beam_job.models.sources.builtin import BuiltinModel
+from beam_job.models.spec import describe_model, frozen_model
+from tests.support.golden import FILE, golden_features
 
 EGYPTIAN_CAT, ESPRESSO = 285, 967  # indices of ILSVRC 2012
 

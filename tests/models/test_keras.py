@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from beam_job.engines import EngineChoice, load_engine
-from beam_job.errors import FlagNeededError, ModelError
-from beam_job.models import describe_model, fetch_model, freeze_artefact
-from beam_job.models.keras_applications import APPLICATIONS
-from beam_job.options import ImageSize, LayerChoice, ModelOptions, ValueRange
-from tests.pictures import photograph
+from beam_job.core.errors import FlagNeededError, ModelError
+from beam_job.core.options import ImageSize, LayerChoice, ModelOptions, ValueRange
+from beam_job.engines.base import EngineChoice, load_engine
+from beam_job.models.sources.keras_applications import APPLICATIONS
+from beam_job.models.spec import describe_model, fetch_model, freeze_artefact
+from tests.support.pictures import photograph
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 
@@ -76,7 +76,7 @@ def test_numbers_are_exactly_those_of_preprocess_input(name: str) -> None:
     spec_convention = APPLICATIONS[name].convention
     pixels = photograph(7, 5).astype(np.float32)
     expected = module_of(name).preprocess_input(pixels.copy())
-    from beam_job.models import Preprocessing
+    from beam_job.modalities.image.preprocessing import Preprocessing
 
     found = Preprocessing(ImageSize(7, 5), spec_convention).scale(pixels.copy())
     np.testing.assert_array_equal(found, expected)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from beam_job import storage
-from beam_job.engines import EngineChoice, load_engine
-from beam_job.errors import ModelError
-from beam_job.models import describe_model, frozen_model
-from beam_job.options import ImageSize, LayerChoice, ModelOptions, ValueRange
-from tests.bucket import Bucket
-from tests.models.small import save_reusable, save_signatures, save_text_model
+from beam_job.core.errors import ModelError
+from beam_job.core.options import ImageSize, LayerChoice, ModelOptions, ValueRange
+from beam_job.engines.base import EngineChoice, load_engine
+from beam_job.models.spec import describe_model, frozen_model
+from beam_job.runtime import storage
+from tests.support.bucket import Bucket
+from tests.support.small_models import save_reusable, save_signatures, save_text_model
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 RANGE = ValueRange(0, 1)

@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from beam_job import storage
-from beam_job.errors import ModelError
-from beam_job.models import describe_model
-from beam_job.models.preprocessing import UNIT
-from beam_job.options import LayerChoice, ModelOptions
-from tests.bucket import Bucket
-from tests.models.hub_server import archive, serve_hub
-from tests.models.small import save_reusable, save_tf1_module
+from beam_job.core.errors import ModelError
+from beam_job.core.options import LayerChoice, ModelOptions
+from beam_job.modalities.image.preprocessing import UNIT
+from beam_job.models.spec import describe_model
+from beam_job.runtime import storage
 from tests.models.test_saved_model import features
+from tests.support.bucket import Bucket
+from tests.support.hub_server import archive, serve_hub
+from tests.support.small_models import save_reusable, save_tf1_module
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from beam_job.errors import ModelError
+from beam_job.core.errors import ModelError
 from beam_job.models.torch_weights import MAGIC, read_torch_weights
-from beam_job.wheels import package_directory
+from beam_job.runtime.wheels import package_directory
 
 
 def weight_file() -> Path:

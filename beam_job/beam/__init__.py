@@ -1,0 +1,1 @@
+"""The Beam layer: wires the heart into a pipeline, and runs it."""

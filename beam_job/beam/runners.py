@@ -1,0 +1,218 @@
+"""What each runner needs to be told, and which of Beam's own options there are."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from beam_job.core.errors import UsageError
+from beam_job.core.options import nearest
+from beam_job.extract.extractor import available_cores
+from beam_job.runtime import storage
+
+LOCAL_RUNNER = "FnApiRunner"
+FLINK_RUNNER, SPARK_RUNNER, DATAFLOW_RUNNER = "FlinkRunner", "SparkRunner", "DataflowRunner"
+# DirectRunner tries to download the Prism runner before it falls back to this one.
+_LOCAL_NAMES = frozenset({LOCAL_RUNNER, "DirectRunner", "BundleBasedDirectRunner"})
+# A cluster within the job server, whose workers are this process: no environment needs to be named.
+_EMBEDDED_FLINK = ("[auto]", "[local]")
+
+
+def preset(on: str) -> list[str]:
+    """The options of Beam's that a place to run on stands for.
+
+    Args:
+      on: ``local``, ``flink``, ``spark`` or ``dataflow``.
+    """
+    # The package is installed where the workers are, so the launcher's own state need not be sent along.
+    remote = ["--no_save_main_session"]
+    worker = os.path.join(os.path.dirname(sys.executable), "beam-job-worker")
+    # One Python process for each task manager or executor, which holds the model once for all of its threads.
+    process = [
+        "--environment_type=PROCESS",
+        f"--environment_config={json.dumps({'command': worker})}",
+        "--sdk_worker_parallelism=1",
+    ]
+    places = {
+        "local": [f"--runner={LOCAL_RUNNER}", "--direct_running_mode=in_memory", "--direct_num_workers=1"],
+        "flink": [f"--runner={FLINK_RUNNER}", *process, *remote],
+        "spark": [f"--runner={SPARK_RUNNER}", *process, *remote],
+        "dataflow": [
+            f"--runner={DATAFLOW_RUNNER}",
+            # One process for each machine, with a thread for each of its cores, rather than a model for each core.
+            "--experiments=no_use_multiple_sdk_containers",
+            # Bundles side by side in that process; the cores are busy with two shards already.
+            "--number_of_worker_harness_threads=4",
+            "--machine_type=n2-standard-8",
+            "--disk_size_gb=50",
+            "--sdk_location=container",
+            *remote,
+        ],
+    }
+    return places[on]
+
+
+def beam_options(arguments: Sequence[str], known: Iterable[str] = ()) -> Any:
+    """Beam's PipelineOptions from a command line.
+
+    Args:
+      arguments: What is left of a command line after our own options.
+      known: Names of our own options, to suggest when one is misspelt.
+
+    Returns:
+      ``PipelineOptions``; the local runner when none is named.
+
+    Raises:
+      UsageError: an argument is no option of Beam's either, the sentence names the nearest one; or the runner needs
+        an option that is not there, the sentence says which.
+    """
+    from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
+
+    _check_known(arguments, known)
+    options = PipelineOptions(list(arguments))
+    standard = options.view_as(StandardOptions)
+    if standard.runner is None or standard.runner in _LOCAL_NAMES:
+        standard.runner = LOCAL_RUNNER
+    _check_complete(standard.runner, options.get_all_options())
+    return options
+
+
+def writes_template(arguments: Sequence[str]) -> bool:
+    """Whether a command line asks for a description of the job for Dataflow to start, rather than for the job's run."""
+    return any(argument.partition("=")[0] == "--template_location" for argument in arguments)
+
+
+def is_local(options: Any) -> bool:
+    """Whether the run happens on this machine, in this process or its children."""
+    from apache_beam.options.pipeline_options import StandardOptions
+
+    return bool(options.view_as(StandardOptions).runner == LOCAL_RUNNER)
+
+
+def runs_in_process(options: Any) -> bool:
+    """Whether the DoFns run in this very process."""
+    from apache_beam.options.pipeline_options import DirectOptions
+
+    return is_local(options) and options.view_as(DirectOptions).direct_running_mode != "multi_processing"
+
+
+def processes_per_machine(options: Any) -> int:
+    """How many worker processes share the cores of a machine, as far as the options tell."""
+    found = options.get_all_options()
+    if is_local(options):
+        return 1 if runs_in_process(options) else found["direct_num_workers"] or available_cores()
+    if found["runner"] in (FLINK_RUNNER, SPARK_RUNNER, "PortableRunner"):
+        return max(1, int(found.get("sdk_worker_parallelism") or 1))
+    return 1
+
+
+def check_place(options: Any, path: str, flag: str) -> None:
+    """Checks that the workers can reach a path.
+
+    Raises:
+      UsageError: it lies on this machine, and they do not.
+    """
+    if options.get_all_options()["runner"] == DATAFLOW_RUNNER and storage.is_local(path):
+        raise UsageError(f"Dataflow's workers do not see this machine's disk: expected {flag}=gs://..., found {path}.")
+
+
+def _check_complete(runner: str, found: dict[str, Any]) -> None:
+    checks: dict[str, Callable[[dict[str, Any]], str | None]] = {
+        FLINK_RUNNER: _missing_for_flink,
+        SPARK_RUNNER: _missing_for_spark,
+        DATAFLOW_RUNNER: _missing_for_dataflow,
+        "PortableRunner": _missing_for_portable,
+    }
+    if runner in checks and (missing := checks[runner](found)):
+        raise UsageError(f"{runner} {missing}.")
+
+
+def _missing_for_flink(found: dict[str, Any]) -> str | None:
+    if found["environment_type"] and found["flink_master"] in _EMBEDDED_FLINK:
+        return "needs the address of the cluster's job manager: --flink_master=HOST:8081"
+    if found["flink_master"] in _EMBEDDED_FLINK:
+        return _missing_for_jar(found, "flink")
+    return _missing_for_jar(found, "flink") or _missing_environment(found)
+
+
+def _missing_for_spark(found: dict[str, Any]) -> str | None:
+    return _missing_for_jar(found, "spark") or _missing_environment(found)
+
+
+def _missing_for_portable(found: dict[str, Any]) -> str | None:
+    if not found["job_endpoint"]:
+        return "needs the address of a job service: --job_endpoint=HOST:PORT"
+    return _missing_environment(found)
+
+
+def _missing_for_jar(found: dict[str, Any], engine: str) -> str | None:
+    if not found[f"{engine}_submit_uber_jar"] and not shutil.which("java"):
+        return f"needs Java for Beam's job server; install it, or have the cluster run it: --{engine}_submit_uber_jar"
+    jar = found[f"{engine}_job_server_jar"]
+    if jar and storage.is_local(jar) and not os.path.exists(jar):
+        return f"needs Beam's job server, and there is no file at --{engine}_job_server_jar={jar}"
+    return None
+
+
+def _missing_environment(found: dict[str, Any]) -> str | None:
+    kind, config = found["environment_type"], found["environment_config"]
+    if not kind and not found["sdk_container_image"]:
+        return (
+            "would start its workers from Beam's own container, which does not have beam_job: name yours with "
+            "--sdk_container_image, or --environment_type=PROCESS, EXTERNAL or LOOPBACK (--on=flink stands for PROCESS)"
+        )
+    if kind == "EXTERNAL" and not config:
+        return "needs the address of the worker pool: --environment_config=HOST:50000"
+    if kind == "PROCESS":
+        try:
+            command = json.loads(config or "{}")["command"]
+        except (ValueError, KeyError, TypeError):
+            command = None
+        if not isinstance(command, str):
+            return 'needs the workers\' command: --environment_config={"command": "/path/to/beam-job-worker"}'
+    return None
+
+
+def _missing_for_dataflow(found: dict[str, Any]) -> str | None:
+    needed = [f"--{name}" for name in ("project", "region") if not found[name]]
+    if not (found["temp_location"] or found["staging_location"]):
+        needed.append("--temp_location=gs://...")
+    if needed:
+        return f"needs {' and '.join(needed)}"
+    if not found["sdk_container_image"] and not found["setup_file"]:
+        return (
+            "would start its workers without beam_job: name a container that has it with --sdk_container_image "
+            "(launch/dataflow/ builds one)"
+        )
+    return None
+
+
+def _check_known(arguments: Sequence[str], known: Iterable[str]) -> None:
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for group in _subclasses(PipelineOptions):
+        add_arguments = group.__dict__.get("_add_argparse_args")
+        if add_arguments:
+            with contextlib.suppress(argparse.ArgumentError):
+                add_arguments.__get__(None, group)(parser)
+    words = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(words):
+            _, unknown = parser.parse_known_args(list(arguments))
+    except SystemExit:
+        raise UsageError(words.getvalue().strip().splitlines()[-1].removeprefix("error: ")) from None
+    if unknown:
+        names = [*(f"--{name}" for name in known), *parser._option_string_actions]
+        raise UsageError(f"There is no option {unknown[0]!r}{nearest(unknown[0].partition('=')[0], names)}")
+
+
+def _subclasses(cls: type[Any]) -> list[type[Any]]:
+    return [found for child in cls.__subclasses__() for found in (child, *_subclasses(child))]

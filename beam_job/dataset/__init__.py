@@ -1,0 +1,1 @@
+"""The dataset on disk: labels, commits, error rows, reading, verification."""

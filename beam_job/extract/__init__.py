@@ -1,0 +1,1 @@
+"""The heart: planning, extraction, resumption, finalisation. Plain Python, without Beam."""

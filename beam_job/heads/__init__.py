@@ -1,0 +1,1 @@
+"""Heads: training on features, evaluation, and the served model."""

@@ -1,0 +1,1 @@
+"""Images: decoding, resizing, preprocessing, and their part of a served model."""

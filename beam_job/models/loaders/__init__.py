@@ -1,0 +1,1 @@
+"""Model loaders: from files to a callable model in this process."""

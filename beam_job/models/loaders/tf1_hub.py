@@ -1,0 +1,59 @@
+"""Loads modules in the TF1 Hub format: a graph without tags for inference, and a mark beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from beam_job.core.errors import ModelError
+from beam_job.core.options import DEFAULT_LAYER, ImageSize
+from beam_job.models.loaders.base import LoadedModel, Shape, first_line
+from beam_job.models.loaders.saved_model import check_input, main_signature
+from beam_job.runtime.tensorflow import import_tensorflow
+
+
+def load_tf1_module(path: str, weights: str | None, size: ImageSize | None) -> LoadedModel:
+    """A TF1 module, frozen in a session of TensorFlow 1, which knows the kinds of variables that such modules have."""
+    tf = import_tensorflow()
+    v1 = tf.compat.v1
+    with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
+        try:
+            meta_graph = v1.saved_model.load(session, [], path)
+        except (OSError, ValueError, KeyError, RuntimeError, tf.errors.OpError) as error:
+            raise ModelError(f"The TF1 module at {path} cannot be loaded: {first_line(error)}") from None
+        signatures = dict(meta_graph.signature_def)
+        name = main_signature(signatures)
+        inputs = {
+            argument: (info.name, tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype))
+            for argument, info in signatures[name].inputs.items()
+        }
+        argument, source = check_input(name, inputs)
+        tensors = {
+            output: info.name
+            for signature in (*signatures.values(), signatures[name])  # the likeliest signature has the last word
+            for output, info in signature.outputs.items()
+        }
+        own = signatures[name].outputs
+        if len(own) == 1:
+            tensors[DEFAULT_LAYER] = next(iter(own.values())).name
+        shapes: dict[str, Shape | None] = {
+            output: _shape(graph.get_tensor_by_name(tensor)) for output, tensor in tensors.items()
+        }
+        nodes = [tensor.partition(":")[0] for tensor in tensors.values()]
+        frozen = v1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), nodes)
+        parameters = sum(int(np.prod(variable.shape)) for variable in v1.global_variables())
+        _, shape, dtype = inputs[argument]
+
+    def call(images: Any, names: Sequence[str]) -> Mapping[str, Any]:
+        wanted = [tensors[output] for output in names]
+        answers = tf.import_graph_def(frozen, {source: images}, return_elements=wanted, name="")
+        return dict(zip(names, answers, strict=True))
+
+    height, width = shape.as_list()[1:3] if shape.rank else (None, None)
+    return LoadedModel((height, width), dtype, shapes, call, parameters, frozen)
+
+
+def _shape(tensor: Any) -> Shape | None:
+    return tuple(tensor.shape.as_list()[1:]) if tensor.shape.rank else None

@@ -1,0 +1,1 @@
+"""Model sources: from a handle to files on this machine."""

@@ -1,0 +1,1 @@
+"""Shard formats: how records are written to files and read back."""

@@ -1,0 +1,1 @@
+"""Metadata files for other people's readers: TFDS and TFX."""

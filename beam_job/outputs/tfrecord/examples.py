@@ -1,0 +1,116 @@
+"""Packs a feature record as a serialized ``tf.train.Example``, without TensorFlow and without protobuf.
+
+The bytes are those of ``SerializeToString(deterministic=True)``: map entries in the order of their keys, packed
+numbers. Field numbers are those of tensorflow/core/example/{example,feature}.proto; the wire format is protobuf's
+(protobuf.dev/programming-guides/encoding).
+
+    Example  { Features features = 1 }
+    Features { map<string, Feature> feature = 1 }
+    Feature  { oneof: BytesList bytes_list = 1, FloatList float_list = 2, Int64List int64_list = 3 }
+    each list{ repeated value = 1, numbers packed }
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from beam_job.core.records import FeatureRecord, Float32Array
+
+# Tags of length-delimited fields: field number << 3 | wire type 2.
+_FIELD_1 = b"\x0a"
+_FIELD_2 = b"\x12"
+_BYTES_LIST, _FLOAT_LIST, _INT64_LIST = b"\x0a", b"\x12", b"\x1a"
+
+
+def pack_example(record: FeatureRecord) -> bytes:
+    """The record as a ``tf.train.Example`` with its features, ``id`` (UTF-8 bytes) and ``label`` (int64).
+
+    Args:
+      record: The record; its arrays are stored row by row ("C" order), their shapes are in the metadata.
+
+    Returns:
+      The serialized message.
+    """
+    entries = {name: _float_list(values) for name, values in record.features.items()}
+    entries["id"] = _delimited(_BYTES_LIST, _delimited(_FIELD_1, record.id.encode("utf-8")))
+    entries["label"] = _delimited(_INT64_LIST, _delimited(_FIELD_1, _varint(record.label & 0xFFFFFFFFFFFFFFFF)))
+    body = b"".join(_entry(name, entries[name]) for name in sorted(entries))
+    return _delimited(_FIELD_1, body)
+
+
+def unpack_example(data: bytes) -> FeatureRecord:
+    """The record that :func:`pack_example` packed, its features flattened.
+
+    Raises:
+      ValueError: the bytes are none of its examples.
+    """
+    image_id, label, features = "", None, {}
+    try:
+        for entry in _fields(_only_field(data)):
+            name, feature = _fields(entry)
+            content = _only_field(feature)
+            values = _only_field(content) if content else b""
+            if feature[:1] == _FLOAT_LIST:
+                features[name.decode("utf-8")] = np.frombuffer(values, "<f4")
+            elif feature[:1] == _BYTES_LIST:
+                image_id = values.decode("utf-8")
+            else:
+                number, _ = _read_varint(values, 0)
+                label = number - (1 << 64) if number >> 63 else number
+    except IndexError:
+        raise ValueError("an example that is truncated") from None
+    if not image_id or label is None:
+        raise ValueError("an example without an id or a label")
+    return FeatureRecord(image_id, label, features)
+
+
+def _only_field(data: bytes) -> bytes:
+    (content,) = _fields(data)
+    return content
+
+
+def _fields(data: bytes) -> list[bytes]:
+    """The contents of a message whose fields are all length-delimited."""
+    found, place = [], 0
+    while place < len(data):
+        if data[place] & 7 != 2:
+            raise ValueError(f"an example with the tag {data[place]}, which is not length-delimited")
+        length, place = _read_varint(data, place + 1)
+        if place + length > len(data):
+            raise ValueError("an example that is truncated")
+        found.append(data[place : place + length])
+        place += length
+    return found
+
+
+def _read_varint(data: bytes, place: int) -> tuple[int, int]:
+    """A number in base 128, lowest digits first, and the place after it."""
+    value, shift = 0, 0
+    while True:
+        byte = data[place]
+        value |= (byte & 0x7F) << shift
+        place, shift = place + 1, shift + 7
+        if byte < 0x80:
+            return value, place
+
+
+def _entry(name: str, feature: bytes) -> bytes:
+    return _delimited(_FIELD_1, _delimited(_FIELD_1, name.encode("utf-8")) + _delimited(_FIELD_2, feature))
+
+
+def _float_list(values: Float32Array) -> bytes:
+    raw = np.ascontiguousarray(values, "<f4").tobytes()
+    return _delimited(_FLOAT_LIST, _delimited(_FIELD_1, raw) if raw else b"")
+
+
+def _delimited(tag: bytes, content: bytes) -> bytes:
+    return tag + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)

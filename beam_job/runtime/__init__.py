@@ -1,0 +1,1 @@
+"""What the code stands on: files, object stores, caches, processes, threads, memory."""

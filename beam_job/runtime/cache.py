@@ -1,0 +1,63 @@
+"""The cache on this machine for what is costly to make: models that were exported, copied or frozen.
+
+An entry is a directory that one process makes while the others wait; it appears whole, with a digest of its content
+beside it, and one whose content no longer fits its digest is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from beam_job.runtime import storage
+
+CACHE_VARIABLE = "BEAM_JOB_CACHE"
+
+
+def cache_root() -> Path:
+    """``$BEAM_JOB_CACHE``, or ``beam_job`` in the user's cache directory (XDG Base Directory Specification)."""
+    if configured := os.environ.get(CACHE_VARIABLE):
+        return Path(configured)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "beam_job"
+
+
+def digest_of(identity: Any) -> str:
+    """A key for what is described by ``identity``, which JSON can hold: 32 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def cached_directory(kind: str, key: str, make: Callable[[Path], None]) -> Path:
+    """The directory of an entry, made by ``make`` when it is not there or is damaged.
+
+    Args:
+      kind: What sort of entry: a directory name.
+      key: A name that stands for the content; other content needs another key.
+      make: Fills the directory it is given, which is new and empty.
+
+    Returns:
+      A directory that only this cache writes to.
+    """
+    folder = cache_root() / kind
+    folder.mkdir(parents=True, exist_ok=True)
+    place, seal = folder / key, folder / f"{key}.sha256"
+    with FileLock(folder / f"{key}.lock"):
+        if place.is_dir() and seal.is_file() and seal.read_text().strip() == storage.directory_digest(str(place)):
+            return place
+        shutil.rmtree(place, ignore_errors=True)
+        building = folder / f"{key}.tmp-{secrets.token_hex(4)}"
+        try:
+            building.mkdir()
+            make(building)
+            storage.write_bytes(str(seal), storage.directory_digest(str(building)).encode())
+            os.rename(building, place)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    return place

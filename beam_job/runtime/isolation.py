@@ -1,0 +1,56 @@
+"""Runs a function in a process of its own, so that what it imports neither stays here nor disturbs anything here.
+
+The function is named ``package.module:function``; its arguments and its result are what JSON can hold.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from beam_job.core import errors
+from beam_job.core.errors import BeamJobError
+
+
+def run_isolated(function: str, **arguments: Any) -> Any:
+    """The result of ``function(**arguments)``, called in a new process.
+
+    Raises:
+      BeamJobError: what the function raised, as the class that it raised.
+      RuntimeError: a bug in the function, or the process died.
+    """
+    request = json.dumps({"function": function, "arguments": arguments})
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    # Arguments are fixed; the request goes through standard input.
+    command = [sys.executable, "-m", __name__]
+    done = subprocess.run(command, input=request, capture_output=True, text=True, env=environment, check=False)  # noqa: S603
+    if done.returncode != 0:
+        how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
+        raise RuntimeError(f"{function} ended with {how} in its process:\n{done.stderr[-5000:]}")
+    answer = json.loads(done.stdout)
+    if "error" in answer:
+        raise getattr(errors, answer["error"])(answer["message"])
+    return answer["result"]
+
+
+def _serve() -> int:
+    """Reads a request from standard input and answers on standard output, where nobody else gets a word in."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    request = json.load(sys.stdin)
+    module, _, name = request["function"].partition(":")
+    try:
+        answer = {"result": getattr(importlib.import_module(module), name)(**request["arguments"])}
+    except BeamJobError as error:
+        answer = {"error": type(error).__name__, "message": str(error)}
+    json.dump(answer, answers)
+    answers.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_serve())

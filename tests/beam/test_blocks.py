@@ -1,0 +1,46 @@
+"""Refs by the block: nothing is lost on the way, whatever the names, and little is held back."""
+
+from collections import Counter, defaultdict
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beam_job.beam import blocks
+from beam_job.core.records import ImageRef
+
+texts = st.text() | st.binary().map(lambda data: data.decode("utf-8", "surrogateescape"))
+optional = st.none() | texts
+any_refs = st.builds(ImageRef, texts.filter(bool), texts, optional, optional, optional, texts, optional)
+
+
+@given(st.lists(any_refs))
+def test_refs_pass_a_block_whatever_their_names(refs: list[ImageRef]) -> None:
+    assert blocks.unpack(blocks.pack(refs)) == refs
+
+
+@given(st.lists(st.lists(any_refs, max_size=6), max_size=6), st.integers(1, 8))
+def test_sorting_loses_no_ref_and_holds_few(parts: list[list[ImageRef]], held: int) -> None:
+    def key(ref: ImageRef) -> int:
+        return len(ref.id) % 3
+
+    sorter: blocks.Sorter[int] = blocks.Sorter(held)
+    found: defaultdict[int, list[ImageRef]] = defaultdict(list)
+    given_refs = 0
+    for part in parts:
+        given_refs += len(part)
+        for name, block in sorter.add(part, key):
+            found[name] += blocks.unpack(block)
+        assert given_refs - sum(map(len, found.values())) < held
+    for name, block in sorter.rest():
+        found[name] += blocks.unpack(block)
+    assert Counter(ref for refs in found.values() for ref in refs) == Counter(ref for part in parts for ref in part)
+    assert all(key(ref) == name for name, refs in found.items() for ref in refs)
+    assert list(sorter.rest()) == []
+
+
+def test_a_block_takes_a_tenth_of_what_its_refs_take() -> None:
+    refs = [
+        ImageRef(f"class-{number % 10}/{number:08}.jpg", f"/data/photos/class-{number % 10}/{number:08}.jpg")
+        for number in range(blocks.BLOCK_REFS)
+    ]
+    assert len(blocks.pack(refs)) < 40 * len(refs)

@@ -1,0 +1,69 @@
+import json
+from typing import Any
+
+import pytest
+
+from beam_job.core.errors import UsageError
+from beam_job.core.options import ExtractOptions, ImageSize, SplitFractions, ValueRange, extract_fields
+
+
+def test_values_as_text_and_typed_are_the_same() -> None:
+    text = ExtractOptions.of(
+        input="i", output="o", image_size="160", input_range="-1,1", splits="train=0.9,test=0.1", num_shards="3"
+    )
+    typed = ExtractOptions.of(
+        input="i",
+        output="o",
+        image_size=ImageSize(160, 160),
+        input_range=ValueRange(-1, 1),
+        splits=SplitFractions((("train", 0.9), ("test", 0.1))),
+        num_shards=3,
+    )
+    assert text == typed
+
+
+def test_flat_values_give_the_options_back_through_json() -> None:
+    options = ExtractOptions.of(input="i", output="o", image_size="160x224", splits="a=0.5,b=0.5", overwrite="true")
+    assert ExtractOptions.of(**json.loads(json.dumps(options.flat()))) == options
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"output": "o"}, "--input is needed"),
+        ({"input": "i"}, "--output is needed"),
+        ({"image_sise": "224"}, "no option 'image_sise'; did you mean 'image_size'?"),
+        ({"image_size": "0"}, "--image_size is written 224|HxW, found '0' (height and width are at least 1)"),
+        ({"image_size": "1x2x3"}, "one number, or two"),
+        ({"image_size": "big"}, "--image_size is written 224|HxW, found 'big'"),
+        ({"input_range": "1,0"}, "the lower one first"),
+        ({"input_range": "0"}, "--input_range is written LOW,HIGH"),
+        ({"splits": "train=0.8"}, "the shares sum to 0.8, not to 1"),
+        ({"splits": "train=0.5,train=0.5"}, "named twice"),
+        ({"splits": "all=1"}, "no name for a split"),
+        ({"splits": "a=1.5,b=-0.5"}, "every share is above 0"),
+        ({"num_shards": "0"}, "--num_shards is at least 1, found '0'"),
+        ({"num_shards": "many"}, "--num_shards is written N, found 'many'"),
+        ({"num_shards": True}, "--num_shards is written N"),
+        ({"batch_size": "-4"}, "--batch_size is at least 1"),
+        ({"max_error_rate": "-0.1"}, "--max_error_rate is at least 0"),
+        ({"max_error_rate": "1.5"}, "--max_error_rate is at most 1"),
+        ({"max_error_rate": "nan"}, "--max_error_rate"),
+        ({"overwrite": "perhaps"}, "--overwrite is written true or false"),
+    ],
+)
+def test_a_wrong_value_is_one_sentence(values: dict[str, Any], words: str) -> None:
+    complete = (
+        values if len(values) == 1 and set(values) <= {"input", "output"} else {"input": "i", "output": "o", **values}
+    )
+    with pytest.raises(UsageError) as caught:
+        ExtractOptions.of(**complete)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_option_says_what_it_is() -> None:
+    for _, field in extract_fields():
+        assert field.metadata["help"].endswith("."), field.name
+        assert field.name == field.name.lower()
+        assert "-" not in field.name

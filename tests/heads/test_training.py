@@ -1,0 +1,217 @@
+"""Heads on real features; the model that takes pictures says what the head says of the stored feature."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import beam_job
+from beam_job.cli.main import main
+from beam_job.core.errors import InputError, OutputError, UsageError
+from beam_job.core.options import HeadOptions
+from beam_job.dataset.reading import read_labels, read_run, read_table
+from beam_job.heads.training import HeadResult, _weights, train_head
+from tests.support.bucket import Bucket
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> HeadResult:
+    return beam_job.train_head(str(dataset), head=str(tmp_path_factory.mktemp("heads") / "head"), epochs=30)
+
+
+@pytest.fixture(scope="module")
+def ask(trained: HeadResult) -> Any:
+    """The SavedModel's own signature."""
+    return tf.saved_model.load(f"{trained.head}/saved_model").signatures["serving_default"]
+
+
+@pytest.fixture
+def quick(few: Path, tmp_path: Path, small_model: dict[str, str]) -> Path:
+    """A dataset of 40 images with three numbers each."""
+    beam_job.extract(str(few), str(tmp_path / "quick"), **small_model)
+    return tmp_path / "quick"
+
+
+def test_it_knows_what_it_has_not_seen(trained: HeadResult, dataset: Path) -> None:
+    splits = read_run(str(dataset))["splits"]
+    assert trained.images == {name: split["records"] for name, split in splits.items()}
+    assert set(trained.evaluations) == {"linear probe", "head", "nearest neighbours"}
+    for found in trained.evaluations.values():
+        assert found.accuracy > 0.95
+    losses = [epoch.validation_loss for epoch in trained.epochs if epoch.model == "head"]
+    assert min(losses) < losses[0]
+
+
+def test_the_files_of_a_head(trained: HeadResult) -> None:
+    metrics = json.loads(Path(trained.head, "metrics.json").read_text())
+    assert metrics["evaluations"]["head"]["accuracy"] == trained.accuracy
+    assert len(metrics["epochs"]) == len(trained.epochs)
+    for name in ("epochs", "calibration", "confusion"):
+        with Image.open(Path(trained.head, f"{name}.png")) as picture:
+            assert min(picture.size) > 200
+            assert len(set(picture.convert("L").tobytes())) > 10
+
+
+def special_pictures(photograph: Image.Image) -> dict[str, bytes]:
+    """Pictures that have to be turned, composited or converted before a model sees them."""
+
+    def saved(picture: Image.Image, form: str, **options: Any) -> bytes:
+        file = io.BytesIO()
+        picture.save(file, form, **options)
+        return file.getvalue()
+
+    small, found = photograph.resize((300, 200)), {}
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x010F], exif[0x0112] = "a camera", orientation
+        found[f"turned-{orientation}.jpg"] = saved(small, "JPEG", exif=exif)
+    alpha = Image.linear_gradient("L").resize(small.size)
+    found["clear.png"] = saved(Image.merge("RGBA", (*small.split(), alpha)), "PNG")
+    found["palette.png"] = saved(small.quantize(64), "PNG")
+    found["gray.jpg"] = saved(small.convert("L"), "JPEG")
+    found["plain.bmp"] = saved(small, "BMP")
+    found["plain.webp"] = saved(small, "WEBP", lossless=True)
+    return found
+
+
+def test_its_answer_on_a_picture_is_the_heads_on_the_stored_feature(
+    trained: HeadResult, ask: Any, samples: Path, dataset: Path, tmp_path: Path
+) -> None:
+    head = tf.keras.models.load_model(f"{trained.head}/head.keras")
+    table = read_table(str(dataset), "test")
+    chosen = slice(0, 40)
+    expected = head.predict(table.features[chosen], verbose=0)
+    said = ask(image_bytes=tf.constant([(samples / image_id).read_bytes() for image_id in table.ids[chosen]]))
+    np.testing.assert_allclose(said["probabilities"], expected, atol=1e-4)
+    assert [name.decode() for name in said["classes"][0].numpy()] == read_labels(str(dataset))
+
+
+def test_nor_does_it_matter_how_the_picture_is_stored(
+    trained: HeadResult, ask: Any, samples: Path, tmp_path: Path
+) -> None:
+    head = tf.keras.models.load_model(f"{trained.head}/head.keras")
+    with Image.open(next(samples.glob("cat/*.jpg"))) as photograph:
+        pictures = special_pictures(photograph.convert("RGB"))
+    for name, data in pictures.items():
+        (tmp_path / "pictures").mkdir(exist_ok=True)
+        (tmp_path / "pictures" / name).write_bytes(data)
+    beam_job.extract(f"{tmp_path}/pictures/*", str(tmp_path / "features"))
+    table = read_table(str(tmp_path / "features"), "train")
+    assert len(table.ids) == len(pictures)
+    logits = tf.keras.Model(head.inputs, head.layers[-2].output)
+    weights, bias = head.layers[-1].get_weights()
+    expected = logits.predict(table.features, verbose=0) @ weights + bias
+    said = ask(image_bytes=tf.constant([pictures[Path(image_id).name] for image_id in table.ids]))
+    found = np.log(np.maximum(said["probabilities"], 1e-30))
+    # Logits are known up to a number that is the same for all classes of an image.
+    difference = (found - found.max(1, keepdims=True)) - (expected - expected.max(1, keepdims=True))
+    assert np.abs(difference[found > -40]).max() < 0.05
+    turned = {Path(image_id).name: row for image_id, row in zip(table.ids, said["probabilities"].numpy(), strict=True)}
+    assert not np.allclose(turned["turned-1.jpg"], turned["turned-6.jpg"], atol=1e-7)
+
+
+def test_the_same_seed_gives_the_same_head(quick: Path, tmp_path: Path) -> None:
+    heads = [
+        beam_job.train_head(str(quick), head=str(tmp_path / f"head-{number}"), epochs=3, seed=seed)
+        for number, seed in enumerate((1, 1, 2))
+    ]
+    first, second, other = ([epoch.loss for epoch in head.epochs] for head in heads)
+    assert first == second != other
+
+
+def test_splits_that_are_missing_are_cut_from_the_training_split(quick: Path, tmp_path: Path) -> None:
+    found = beam_job.train_head(str(quick), epochs=1)
+    assert sum(found.images.values()) == 40
+    assert set(found.images) == {"train", "validation", "test"}
+    assert found.head == f"{quick}-head"
+    assert Path(found.head, "head.keras").exists()
+
+
+def test_several_labels_for_an_image(few: Path, tmp_path: Path, small_model: dict[str, str]) -> None:
+    rows = [f"{path},{path.parent.name}|{'even' if place % 2 else 'odd'}" for place, path in enumerate(few.glob("*/*"))]
+    (tmp_path / "images.csv").write_text("\n".join(["uri,label", *rows, ""]))
+    beam_job.extract(str(tmp_path / "images.csv"), str(tmp_path / "out"), **small_model)
+    found = beam_job.train_head(str(tmp_path / "out"), multi_label="|", epochs=2, hidden=4)
+    assert found.classes == ["cat", "coffee", "coins", "even", "odd", "rocket"]
+    assert found.evaluations["head"].confusion is None
+    serve = tf.saved_model.load(f"{found.head}/saved_model").signatures["serving_default"]
+    data = next(few.glob("cat/*.jpg")).read_bytes()
+    probabilities = serve(image_bytes=tf.constant([data]))["probabilities"].numpy()
+    assert probabilities.shape == (1, 6)
+    assert not np.isclose(probabilities.sum(), 1.0, atol=1e-3)
+
+
+def test_from_bucket_to_bucket(few: Path, bucket: Bucket, small_model: dict[str, str]) -> None:
+    out = bucket.url("features")
+    beam_job.extract(str(few), out, **small_model)
+    found = beam_job.train_head(out, epochs=1)
+    assert found.head == f"{out}-head"
+    names = bucket.list("features-head/")
+    assert {"features-head/head.keras", "features-head/metrics.json", "features-head/saved_model/saved_model.pb"} <= {
+        *names
+    }
+    first = bucket.read("features-head/head.keras")
+    beam_job.train_head(out, epochs=1, seed=1)
+    assert bucket.list("features-head/") == names
+    assert bucket.read("features-head/head.keras") != first
+    assert beam_job.report(out).report == f"{out}-report.html"
+    assert b"nearest neighbours" in bucket.read("features-report.html")
+
+
+def test_rare_classes_weigh_as_much_as_frequent_ones() -> None:
+    truth = np.eye(2, dtype=bool)[[0] * 9 + [1]]
+    weights = _weights(truth)
+    assert weights[:9].sum() == pytest.approx(weights[9:].sum())
+    assert weights.mean() == pytest.approx(1)
+
+
+def test_what_cannot_be_learnt_from_is_said(
+    few: Path, quick: Path, tmp_path: Path, small_model: dict[str, str]
+) -> None:
+    with pytest.raises(InputError, match="no finished dataset"):
+        beam_job.train_head(str(tmp_path / "nothing"))
+    with pytest.raises(InputError, match="no feature 'top'"):
+        beam_job.train_head(str(quick), feature="top")
+    shutil.copytree(few / "cat", tmp_path / "one" / "cat")
+    beam_job.extract(str(tmp_path / "one"), str(tmp_path / "one-class"), **small_model)
+    with pytest.raises(InputError, match="at least two classes"):
+        beam_job.train_head(str(tmp_path / "one-class"))
+    beam_job.extract(f"{few}/*/*.jpg", str(tmp_path / "unlabelled"), **small_model)
+    with pytest.raises(InputError, match="at least two classes"):
+        beam_job.train_head(str(tmp_path / "unlabelled"))
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious" / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match="found something else"):
+        beam_job.train_head(str(quick), head=str(tmp_path / "precious"))
+    assert (tmp_path / "precious" / "thesis.txt").exists()
+
+
+def test_a_missing_matplotlib_is_said_before_anything_is_learnt(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # what Python takes for a module that is not there
+    epochs: list[object] = []
+    with pytest.raises(UsageError, match=r"pip install 'beam_job\[heads\]'"):
+        train_head(str(quick), HeadOptions(), epochs.append)
+    assert not epochs
+
+
+def test_the_command(quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train-head", str(quick), "--epochs=2", "--hidden=0"]) == 0
+    shown = capsys.readouterr()
+    assert "head: accuracy" in shown.out
+    assert "nearest neighbours: accuracy" in shown.out
+    assert "epoch   2  loss" in shown.err
+    assert main(["train-head", str(quick), "--epochs=1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"]["train"] > 20
+    assert main(["train-head", str(quick), "--epoch=1"]) == 2
+    assert "There is no option '--epoch=1'" in capsys.readouterr().err

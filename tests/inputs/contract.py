@@ -1,0 +1,43 @@
+"""What every source must do, whatever it reads. A member's test class inherits this and provides ``path``."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from beam_job.beam import blocks
+from beam_job.core.records import ImageRef
+from beam_job.inputs.base import Source, open_source
+from beam_job.runtime import storage
+
+
+def list_refs(source: Source) -> list[ImageRef]:
+    """All refs, sorted by id."""
+    return sorted((ref for unit in source.units() for ref in source.refs(unit)), key=lambda ref: ref.id)
+
+
+class SourceContract:
+    """``path``: an input of three images, two of them at ``a/1.jpg`` and ``b/2.png`` below ``root``."""
+
+    @pytest.fixture
+    def source(self, path: str) -> Source:
+        source = open_source(path)
+        source.check()
+        return source
+
+    def test_ids_are_paths_below_the_root(self, source: Source) -> None:
+        assert [ref.id for ref in list_refs(source)][:2] == ["a/1.jpg", "b/2.png"]
+        assert len(list_refs(source)) == 3
+
+    def test_uris_can_be_read(self, source: Source) -> None:
+        assert all(storage.exists(ref.uri) for ref in list_refs(source))
+
+    def test_it_travels_to_the_workers(self, source: Source) -> None:
+        assert list_refs(pickle.loads(pickle.dumps(source))) == list_refs(source)
+
+    def test_listing_twice_gives_the_same(self, source: Source) -> None:
+        assert list_refs(source) == list_refs(source)
+
+    def test_refs_fit_into_a_block(self, source: Source) -> None:
+        assert blocks.unpack(blocks.pack(list_refs(source))) == list_refs(source)

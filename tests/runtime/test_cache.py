@@ -1,0 +1,71 @@
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from beam_job.runtime.cache import CACHE_VARIABLE, cache_root, cached_directory
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
+
+
+def fill(folder: Path) -> None:
+    (folder / "weights").write_bytes(b"content")
+
+
+def never(folder: Path) -> None:
+    raise AssertionError("made twice")
+
+
+def test_an_entry_is_made_once() -> None:
+    first = cached_directory("kind", "key", fill)
+    assert (first / "weights").read_bytes() == b"content"
+    assert cached_directory("kind", "key", never) == first
+
+
+def test_a_damaged_entry_is_made_again() -> None:
+    entry = cached_directory("kind", "key", fill)
+    (entry / "weights").write_bytes(b"contend")
+    assert (cached_directory("kind", "key", fill) / "weights").read_bytes() == b"content"
+
+
+def test_a_failed_attempt_leaves_nothing(tmp_path: Path) -> None:
+    def fail(folder: Path) -> None:
+        fill(folder)
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        cached_directory("kind", "key", fail)
+    assert [path.name for path in (tmp_path / "kind").iterdir() if path.is_dir()] == []
+    assert (cached_directory("kind", "key", fill) / "weights").exists()
+
+
+def test_others_wait_while_one_makes_it() -> None:
+    made: list[int] = []
+    barrier = threading.Barrier(4, timeout=30)
+
+    def make(folder: Path) -> None:
+        made.append(1)
+        fill(folder)
+
+    def ask() -> None:
+        barrier.wait()
+        cached_directory("kind", "key", make)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert made == [1]
+
+
+def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(CACHE_VARIABLE)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_root() == tmp_path / "xdg" / "beam_job"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_root() == Path(os.path.expanduser("~")) / ".cache" / "beam_job"

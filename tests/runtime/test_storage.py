@@ -1,0 +1,180 @@
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from beam_job.runtime import storage
+from tests.support.bucket import Bucket
+
+Place = Callable[[str], str]
+
+
+@pytest.fixture(params=["local", "bucket"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """Paths below an empty directory, on this machine and in a bucket: one contract for both."""
+    if request.param == "local":
+        return lambda path: storage.join(str(tmp_path), path)
+    bucket: Bucket = request.getfixturevalue("bucket")
+    return lambda path: bucket.url(f"{tmp_path.name}/{path}")
+
+
+def names(root: str, recursive: bool = True) -> list[str]:
+    return sorted(storage.relative(info.path, root) for info in storage.list_files(root, recursive))
+
+
+def test_bytes_come_back(place: Place) -> None:
+    path = place("folder/a.bin")
+    data = bytes(range(256)) * 5000
+    assert not storage.exists(path)
+    storage.write_bytes(path, data)
+    assert storage.exists(path)
+    assert storage.read_bytes(path) == data
+    storage.write_bytes(path, b"other")
+    assert storage.read_bytes(path) == b"other"
+
+
+def test_content_is_never_decompressed_by_its_name(place: Place) -> None:
+    path = place("a.gz")
+    storage.write_bytes(path, b"not gzip")
+    assert storage.read_bytes(path) == b"not gzip"
+
+
+def test_what_is_not_there(place: Place) -> None:
+    with pytest.raises(FileNotFoundError):
+        storage.read_bytes(place("nothing"))
+    assert not storage.is_directory(place("nothing"))
+    assert names(place("nothing")) == []
+    storage.delete([place("nothing")])
+
+
+def test_listing(place: Place) -> None:
+    for name in ("a.jpg", "b/c.jpg", "b/d/e.jpg"):
+        storage.write_bytes(place(name), b"x")
+    root = place("").rstrip("/")
+    assert storage.is_directory(root)
+    assert names(root) == ["a.jpg", "b/c.jpg", "b/d/e.jpg"]
+    assert names(root, recursive=False) == ["a.jpg"]
+    assert sorted(storage.relative(info.path, root) for info in storage.match(place("b/**"))) == [
+        "b/c.jpg",
+        "b/d/e.jpg",
+    ]
+    storage.delete([place("a.jpg")])
+    assert names(root) == ["b/c.jpg", "b/d/e.jpg"]
+
+
+def test_a_version_changes_with_the_content(place: Place) -> None:
+    path = place("a.jpg")
+    root = place("").rstrip("/")
+    storage.write_bytes(path, b"one")
+    (before,) = storage.list_files(root)
+    storage.write_bytes(path, b"three")
+    (after,) = storage.list_files(root)
+    assert before.version
+    assert before.version != after.version
+
+
+def test_a_file_appears_whole_or_not_at_all(place: Place) -> None:
+    with pytest.raises(RuntimeError), storage.new_file(place("a.bin")) as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert names(place("").rstrip("/")) == []
+
+
+def test_a_failed_write_leaves_what_was_there(place: Place) -> None:
+    storage.write_bytes(place("a.bin"), b"before")
+    with pytest.raises(RuntimeError), storage.new_file(place("a.bin")) as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert storage.read_bytes(place("a.bin")) == b"before"
+    assert names(place("").rstrip("/")) == ["a.bin"]
+
+
+def test_a_directory_is_copied_here(place: Place, tmp_path: Path) -> None:
+    storage.write_bytes(place("model/saved_model.pb"), b"graph")
+    storage.write_bytes(place("model/variables/variables.index"), b"index")
+    target = tmp_path / "copy"
+    storage.copy_to_local(place("model"), str(target))
+    assert (target / "variables/variables.index").read_bytes() == b"index"
+    with pytest.raises(FileNotFoundError):
+        storage.copy_to_local(place("other"), str(tmp_path / "nothing"))
+
+
+def test_a_directory_is_copied_with_what_says_so_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a.txt", "deep/down/b.txt", "z.txt"):
+        storage.write_bytes(str(tmp_path / "from" / name), name.encode())
+    written: list[str] = []
+    new_file = storage.new_file
+
+    def noted(path: str) -> Any:
+        written.append(storage.relative(path, str(tmp_path / "to")))
+        return new_file(path)
+
+    monkeypatch.setattr(storage, "new_file", noted)
+    storage.copy_from_local(str(tmp_path / "from"), str(tmp_path / "to"), last="a.txt")
+    assert written == ["deep/down/b.txt", "z.txt", "a.txt"]
+    assert (tmp_path / "to" / "deep" / "down" / "b.txt").read_bytes() == b"deep/down/b.txt"
+
+
+def test_an_unknown_filesystem_is_pythons_own_error() -> None:
+    with pytest.raises((OSError, ValueError)):
+        storage.read_bytes("nosuchscheme://a/b")
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="there are no links on this system")
+def test_links_to_directories_are_followed_but_not_in_circles(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/a.jpg").write_bytes(b"x")
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "link").symlink_to(tmp_path / "elsewhere")
+    (root / "circle").symlink_to(root)
+    (root / "dangling").symlink_to(tmp_path / "nothing")
+    assert names(str(root)) == ["dangling", "link/a.jpg"]
+
+
+def test_a_local_name_with_wildcards_is_taken_literally(tmp_path: Path) -> None:
+    folder = tmp_path / "a[0-9]*"
+    folder.mkdir()
+    (folder / "b?.jpg").write_bytes(b"x")
+    (tmp_path / "a1").mkdir()
+    (tmp_path / "a1/c.jpg").write_bytes(b"x")
+    assert names(str(folder)) == ["b?.jpg"]
+
+
+@given(st.from_regex(r"[a-z]{1,8}(/[a-z]{1,8}){0,3}", fullmatch=True))
+def test_join_and_relative_undo_each_other(path: str) -> None:
+    for root in ("/data", "gs://bucket/data", "gs://bucket"):
+        assert storage.relative(storage.join(root, path), root) == path
+
+
+def test_a_digest_covers_names_and_contents(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/one").write_bytes(b"1")
+    first = storage.directory_digest(str(tmp_path / "a"))
+    assert first == storage.directory_digest(str(tmp_path / "a"))
+    (tmp_path / "a/one").rename(tmp_path / "a/two")
+    renamed = storage.directory_digest(str(tmp_path / "a"))
+    (tmp_path / "a/two").write_bytes(b"2")
+    assert len({first, renamed, storage.directory_digest(str(tmp_path / "a"))}) == 3
+
+
+def test_what_a_process_has_once_is_made_once() -> None:
+    barrier, made = threading.Barrier(8), []
+
+    @storage._once
+    def make() -> object:
+        made.append(1)
+        return object()
+
+    def ask(_: int) -> object:
+        barrier.wait()
+        return make()
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len(set(pool.map(ask, range(8)))) == len(made) == 1

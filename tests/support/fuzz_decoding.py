@@ -1,0 +1,148 @@
+"""Damages pictures byte by byte and decodes them: python -m tests.support.fuzz_decoding FOLDER --count 1000 [--seed 0].
+
+Prints as JSON how many gave pixels and how many an error of which class, the longest time for one, and the memory that
+the process came to. A picture that takes more than the limit ends the process with a traceback of where it hangs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import io
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from beam_job.core.errors import ImageError
+from beam_job.core.options import ImageSize
+from beam_job.modalities.image.decoding import DecodePolicy, decode_image
+
+SIZE = ImageSize(64, 64)
+LIMIT_SECONDS = 20
+# Format and settings of Pillow's, and the mode of the picture.
+FORMATS: dict[str, tuple[str, str, dict[str, object]]] = {
+    "jpeg": ("JPEG", "RGB", {}),
+    "jpeg-progressive": ("JPEG", "RGB", {"progressive": True}),
+    "jpeg-cmyk": ("JPEG", "CMYK", {}),
+    "png": ("PNG", "RGB", {}),
+    "png-palette": ("PNG", "P", {}),
+    "png-alpha": ("PNG", "RGBA", {}),
+    "png-16": ("PNG", "I;16", {}),
+    "webp": ("WEBP", "RGB", {}),
+    "webp-lossless": ("WEBP", "RGBA", {"lossless": True}),
+    "bmp": ("BMP", "RGB", {}),
+    "gif": ("GIF", "P", {}),
+    "tiff": ("TIFF", "RGB", {}),
+    "tiff-lzw": ("TIFF", "RGB", {"compression": "tiff_lzw"}),
+    "tiff-deflate": ("TIFF", "RGBA", {"compression": "tiff_adobe_deflate"}),
+}
+
+
+def encoded(image: Image.Image, name: str) -> bytes:
+    """A picture in one of the formats."""
+    kind, mode, settings = FORMATS[name]
+    converted = image.convert("L").convert("I;16") if mode == "I;16" else image.convert(mode)
+    buffer = io.BytesIO()
+    converted.save(buffer, kind, **settings)
+    return buffer.getvalue()
+
+
+def _flip(data: bytearray, chance: random.Random) -> None:
+    for _ in range(chance.choice((1, 2, 8, 64))):
+        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+
+
+def _flip_header(data: bytearray, chance: random.Random) -> None:
+    for _ in range(chance.choice((1, 2, 4))):
+        data[chance.randrange(min(len(data), 200))] = chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))
+
+
+def _truncate(data: bytearray, chance: random.Random) -> None:
+    del data[chance.randrange(len(data)) :]
+
+
+def _cut_out(data: bytearray, chance: random.Random) -> None:
+    start = chance.randrange(len(data))
+    del data[start : start + chance.randrange(1, 300)]
+
+
+def _repeat(data: bytearray, chance: random.Random) -> None:
+    start = chance.randrange(len(data))
+    data[start:start] = data[start : start + chance.randrange(1, 300)]
+
+
+def _overwrite(data: bytearray, chance: random.Random) -> None:
+    start = chance.randrange(len(data))
+    piece = chance.randbytes(chance.randrange(1, 64))
+    data[start : start + len(piece)] = piece
+
+
+DAMAGES: tuple[Callable[[bytearray, random.Random], None], ...] = (
+    _flip,
+    _flip_header,
+    _truncate,
+    _cut_out,
+    _repeat,
+    _overwrite,
+)
+
+
+def damaged(data: bytes, chance: random.Random) -> bytes:
+    """The bytes with one to three damages."""
+    copy = bytearray(data)
+    for _ in range(chance.randint(1, 3)):
+        if len(copy) > 1:
+            chance.choice(DAMAGES)(copy, chance)
+    return bytes(copy)
+
+
+def main() -> None:
+    """Damages and decodes, and prints what came of it."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", help="Photographs, *.jpg at any depth.")
+    parser.add_argument("--count", type=int, default=100, help="Pictures of each format.")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    chance = random.Random(given.seed)
+    paths = sorted(Path(given.folder).rglob("*.jpg"))
+    outcomes: dict[str, Counter[str]] = {name: Counter() for name in FORMATS}
+    longest = 0.0
+    for name in FORMATS:
+        originals = []
+        for path in chance.sample(paths, min(len(paths), 8)):
+            with Image.open(path) as image:
+                originals.append(encoded(image.resize((96, 72)), name))
+        for _ in range(given.count):
+            data = damaged(chance.choice(originals), chance)
+            faulthandler.dump_traceback_later(LIMIT_SECONDS, exit=True)
+            start = time.perf_counter()
+            try:
+                pixels = decode_image(data, SIZE, DecodePolicy())
+            except ImageError as error:
+                outcomes[name][type(error).__name__] += 1
+            else:
+                assert (pixels.shape, pixels.dtype) == ((64, 64, 3), np.float32)
+                assert pixels.min() >= 0 and pixels.max() <= 255
+                outcomes[name]["pixels"] += 1
+            faulthandler.cancel_dump_traceback_later()
+            longest = max(longest, time.perf_counter() - start)
+    found = {"outcomes": outcomes, "longest_seconds": round(longest, 3), "peak_megabytes": round(_peak_megabytes())}
+    print(json.dumps(found))
+
+
+def _peak_megabytes() -> float:
+    """Of this process alone: what getrusage tells begins with the memory of the parent, at the fork."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) / 1000
+    raise RuntimeError("the system does not tell its peak")
+
+
+if __name__ == "__main__":
+    main()
