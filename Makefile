@@ -1,18 +1,21 @@
-# make run    photographs, features, a trained head and a page to look at, start to end
-# make test   the whole test suite
-# make check  format, lint, types
-# make flink  the same dataset on a Flink cluster of this machine, compared with that of make run byte for byte
-# make docs   the reference of options and the parameters of the Dataflow template, from the code
+# make run       photographs, features, a trained head and a report, from start to end
+# make test      the test suite, in minutes
+# make test-all  the test suite with its heavy part: many kills, long searches, Flink, Prism, Spark
+# make check     format, lint, types
+# make flink     the dataset of make run on a Flink cluster on this machine, compared byte by byte
+# make wheel     the wheel, installed into a fresh environment, where it runs a demo
+# make docs      the reference of options, the types of the API and the parameters of the Dataflow template
 # make screenshots   the pictures in the README; needs chromium and chromium-driver
-# make bench  the job against its peers, an hour or so; installs them in a place of their own
+# make bench     the job against its peers, about an hour; installs them into an environment of their own
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PIP := -m pip install --quiet --disable-pip-version-check
 DEMO ?= build/demo
 FEATURES := $(DEMO)/features
 SAME := diff --recursive --exclude=receipts --exclude=run.json
 
-.PHONY: run flink test check docs screenshots bench format clean
+.PHONY: run flink test test-all check wheel docs screenshots bench format clean
 
 run: $(VENV)/.run
 	$(BIN)/beam-job demo $(DEMO)
@@ -21,23 +24,34 @@ flink: run
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python launch/flink/cluster.py \
 		beam-job extract --config $(FEATURES)/run.json --output build/features-flink --overwrite
 	$(SAME) $(FEATURES) build/features-flink
-	@echo "the features of Flink are those of this machine, byte for byte"
+	@echo "the features of Flink are equal to those of this machine, byte by byte"
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not heavy" -n 2 --dist loadgroup
+
+test-all: $(VENV)/.dev
+	BEAM_JOB_KILLS=50 BEAM_JOB_MUTATIONS=1000 $(BIN)/python -m pytest -n 2 --dist loadgroup
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+wheel:
+	rm -rf build/wheel
+	$(PYTHON) -m venv build/wheel/venv
+	build/wheel/venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+	build/wheel/venv/bin/python $(PIP) --constraint requirements.txt "$$(ls build/wheel/*.whl)[all]"
+	cd build/wheel && venv/bin/beam-job demo demo
+
 docs: $(VENV)/.dev
 	$(BIN)/python docs/make_options.py > docs/options.md
+	$(BIN)/python docs/make_option_types.py > beam_job/option_types.py
 	$(BIN)/python launch/dataflow/make_metadata.py > launch/dataflow/metadata.json
 
 bench:
 	$(PYTHON) -m venv build/bench-venv
-	build/bench-venv/bin/python -m pip install --quiet --disable-pip-version-check -r benchmarks/requirements.txt -e .
+	build/bench-venv/bin/python $(PIP) -r benchmarks/requirements.txt -e .
 	build/bench-venv/bin/python -m compileall -q build/bench-venv/lib || true
 	build/bench-venv/bin/python -m benchmarks.bench
 	build/bench-venv/bin/python -m benchmarks.chart
@@ -56,10 +70,10 @@ clean:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: requirements.txt setup.py $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -e .
+$(VENV)/.run: requirements.txt pyproject.toml $(BIN)/python
+	$(BIN)/python $(PIP) -r requirements.txt -e .
 	touch $@
 
-$(VENV)/.dev: requirements.txt requirements-dev.txt setup.py $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -e .
+$(VENV)/.dev: requirements.txt requirements-dev.txt pyproject.toml $(BIN)/python
+	$(BIN)/python $(PIP) -r requirements-dev.txt -e .
 	touch $@

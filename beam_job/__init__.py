@@ -1,4 +1,4 @@
-"""Image features, computed once: an Apache Beam job from images to TFRecords that classifier heads train on.
+"""Features of examples, computed once: an Apache Beam job from images to TFRecords that classifier heads train on.
 
 Importing the package loads neither Beam nor TensorFlow; its functions do when they are called.
 """
@@ -9,59 +9,79 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from beam_job.api import extract, inspect_model, plan, report, train_head, verify
+    from beam_job.api import extract, inspect_model, plan, report, samples, train_head, verify
     from beam_job.beam.launch import RunResult
     from beam_job.beam.transforms import ExtractFeatures
     from beam_job.core.errors import BeamJobError
-    from beam_job.core.records import Failure, FeatureRecord, ImageRef
+    from beam_job.core.options import DecodeOptions, EngineOptions, ModelOptions, WorkOptions
+    from beam_job.core.records import ErrorRow, ExampleRef, FeatureRecord
+    from beam_job.core.values import ImageSize, LayerChoice, SplitFractions, ValueRange
     from beam_job.dataset.reading import load_features
     from beam_job.dataset.verification import Verification
-    from beam_job.extract.inspection import ModelReport
-    from beam_job.extract.plan import Forecast
+    from beam_job.extraction.inspection import ModelReport
+    from beam_job.extraction.plan import Plan
     from beam_job.heads.training import HeadResult
-    from beam_job.report.page import ReportResult
+    from beam_job.reporting.page import ReportResult
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
-    "BeamJobError": "beam_job.core.errors",
-    "ExtractFeatures": "beam_job.beam.transforms",
-    "Failure": "beam_job.core.records",
-    "FeatureRecord": "beam_job.core.records",
-    "Forecast": "beam_job.extract.plan",
-    "HeadResult": "beam_job.heads.training",
-    "ImageRef": "beam_job.core.records",
-    "ModelReport": "beam_job.extract.inspection",
-    "ReportResult": "beam_job.report.page",
-    "RunResult": "beam_job.beam.launch",
-    "Verification": "beam_job.dataset.verification",
-    "extract": "beam_job.api",
-    "inspect_model": "beam_job.api",
-    "load_features": "beam_job.dataset.reading",
-    "plan": "beam_job.api",
-    "report": "beam_job.api",
-    "train_head": "beam_job.api",
-    "verify": "beam_job.api",
+    "BeamJobError": "core.errors",
+    "DecodeOptions": "core.options",
+    "EngineOptions": "core.options",
+    "ErrorRow": "core.records",
+    "ExampleRef": "core.records",
+    "ExtractFeatures": "beam.transforms",
+    "FeatureRecord": "core.records",
+    "HeadResult": "heads.training",
+    "ImageSize": "core.values",
+    "LayerChoice": "core.values",
+    "ModelOptions": "core.options",
+    "ModelReport": "extraction.inspection",
+    "Plan": "extraction.plan",
+    "ReportResult": "reporting.page",
+    "RunResult": "beam.launch",
+    "SplitFractions": "core.values",
+    "ValueRange": "core.values",
+    "Verification": "dataset.verification",
+    "WorkOptions": "core.options",
+    "extract": "api",
+    "inspect_model": "api",
+    "load_features": "dataset.reading",
+    "plan": "api",
+    "report": "api",
+    "samples": "api",
+    "train_head": "api",
+    "verify": "api",
 }
 
 __all__ = [
     "BeamJobError",
+    "DecodeOptions",
+    "EngineOptions",
+    "ErrorRow",
+    "ExampleRef",
     "ExtractFeatures",
-    "Failure",
     "FeatureRecord",
-    "Forecast",
     "HeadResult",
-    "ImageRef",
+    "ImageSize",
+    "LayerChoice",
+    "ModelOptions",
     "ModelReport",
+    "Plan",
     "ReportResult",
     "RunResult",
+    "SplitFractions",
+    "ValueRange",
     "Verification",
+    "WorkOptions",
     "__version__",
     "extract",
     "inspect_model",
     "load_features",
     "plan",
     "report",
+    "samples",
     "train_head",
     "verify",
 ]
@@ -70,7 +90,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'beam_job' has no attribute {name!r}")
-    return getattr(importlib.import_module(_PUBLIC[name]), name)
+    return getattr(importlib.import_module(f"beam_job.{_PUBLIC[name]}"), name)
 
 
 def __dir__() -> list[str]:

@@ -1,131 +1,204 @@
-"""What the command line can do, as functions."""
+"""The commands as functions. The command line calls these and nothing else."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Unpack
 
-from beam_job.core.options import ExtractOptions, head_options, model_options
+from beam_job.core.option_fields import group_of
+from beam_job.core.options import ExtractOptions, HeadOptions, ModelOptions, ReportOptions, SampleOptions
 
 if TYPE_CHECKING:
     from beam_job.beam.launch import RunResult
     from beam_job.dataset.verification import Verification
-    from beam_job.extract.inspection import ModelReport
-    from beam_job.extract.plan import Forecast
+    from beam_job.extraction.inspection import ModelReport
+    from beam_job.extraction.plan import Plan
+    from beam_job.heads.evaluation import Epoch
     from beam_job.heads.training import HeadResult
-    from beam_job.report.page import ReportResult
+    from beam_job.option_types import (
+        ExtractArguments,
+        HeadArguments,
+        ModelArguments,
+        ReportArguments,
+        SampleArguments,
+    )
+    from beam_job.reporting.page import ReportResult
 
 
 def extract(
-    input: str, output: str, *, beam_options: Sequence[str] = (), progress: bool = False, **options: Any
+    input: str,
+    output: str,
+    *,
+    beam_options: Sequence[str] = (),
+    progress: bool = False,
+    **options: Unpack[ExtractArguments],
 ) -> RunResult:
-    """Extracts the features of images into a dataset; the same as ``beam-job extract``.
+    """Extracts the features of examples into a dataset; the same as ``beam-job extract``.
 
     Args:
       input: A directory with a folder per class, a glob, or a .csv or .jsonl manifest.
-      output: The dataset's directory; must be empty, unless ``overwrite=True``.
+      output: The dataset's directory; must be empty, unless ``overwrite`` or ``resume`` is true.
       beam_options: Beam's own options, such as ``["--runner=FlinkRunner"]``.
-      progress: Whether to show progress on stderr.
-      **options: Any other option of the command by its name, such as ``model`` or ``splits``.
+      progress: Whether to show the progress on stderr.
+      **options: The other options of the command, by name.
 
     Returns:
       Counts, classes, errors and timings of the run.
 
     Raises:
-      BeamJobError: the run could not be made or did not hold; the message is one clear sentence.
+      BeamJobError: the run cannot start or did not succeed; the message is one clear sentence.
     """
+    import dataclasses
+
     from beam_job.beam.launch import run_extract
 
-    return run_extract(ExtractOptions.of(input=input, output=output, **options), beam_options, progress)
+    chosen = ExtractOptions.of(input=input, output=output, **options)
+    result = run_extract(chosen, beam_options, progress)
+    if not chosen.output.report:
+        return result
+    return dataclasses.replace(result, report=report(output).report)
 
 
-def plan(input: str, output: str, **options: Any) -> Forecast:
-    """Says what :func:`extract` would do with the same options; the same as ``beam-job plan``.
+def write_template(input: str, output: str, *, beam_options: Sequence[str], **options: Unpack[ExtractArguments]) -> str:
+    """Writes the description of the run of :func:`extract` for Dataflow, which starts it, rather than running it.
 
     Args:
       input: As for :func:`extract`.
-      output: As for :func:`extract`; nothing is written there.
+      output: As for :func:`extract`.
+      beam_options: Beam's own options; they contain a ``--template_location``.
       **options: As for :func:`extract`.
 
     Returns:
-      Images, shards, what an earlier run has already, and how long the rest would take on this machine.
+      Where the template is.
 
     Raises:
-      BeamJobError: the run could not be made.
+      BeamJobError: the run cannot start.
+    """
+    from beam_job.beam.launch import write_template as write
+
+    return write(ExtractOptions.of(input=input, output=output, **options), beam_options)
+
+
+def plan(
+    input: str,
+    output: str,
+    *,
+    beam_options: Sequence[str] = (),
+    progress: bool = False,
+    **options: Unpack[ExtractArguments],
+) -> Plan:
+    """Says what :func:`extract` would do with the same arguments; the same as ``beam-job plan``. Writes nothing.
+
+    Args:
+      input: As for :func:`extract`.
+      output: As for :func:`extract`.
+      beam_options: As for :func:`extract`.
+      progress: As for :func:`extract`.
+      **options: As for :func:`extract`.
+
+    Returns:
+      Examples, shards, what an earlier run has already, and how long the rest would take on this machine.
+
+    Raises:
+      BeamJobError: the run cannot start.
     """
     from beam_job.beam.launch import run_plan
 
-    return run_plan(ExtractOptions.of(input=input, output=output, **options))
+    return run_plan(ExtractOptions.of(input=input, output=output, **options), beam_options, progress)
 
 
-def inspect_model(model: str, **options: Any) -> ModelReport:
-    """Looks at a model; the same as ``beam-job inspect-model``.
+def inspect_model(model: str, **options: Unpack[ModelArguments]) -> ModelReport:
+    """Inspects a model; the same as ``beam-job inspect-model``.
 
     Args:
-      model: The handle, as ``extract`` takes it.
-      **options: The other options of a model by their names, such as ``layer`` or ``image_size``.
+      model: The handle, as for :func:`extract`.
+      **options: The other options of a model, by name.
 
     Returns:
-      What it takes and gives, its layers, its speed on this machine, and the flags that are still needed.
+      What it takes and gives, its layers, its speed on this machine, and the flags that it still needs.
 
     Raises:
-      BeamJobError: it cannot be had, or is no model of images.
+      BeamJobError: it cannot be fetched, or takes no known modality.
     """
-    from beam_job.extract.inspection import inspect_model as inspect
+    from beam_job.extraction.inspection import inspect_model as inspect
 
-    return inspect(model_options(model=model, **options))
+    return inspect(group_of(ModelOptions, {"model": model, **options}))
 
 
 def verify(path: str) -> Verification:
-    """Checks that a dataset is whole; the same as ``beam-job verify``.
+    """Checks that a dataset is complete; the same as ``beam-job verify``.
 
     Args:
       path: The directory that ``extract`` wrote.
 
     Returns:
-      What is wrong, a line each; nothing when the dataset is whole.
+      What is wrong, one line each; nothing for a complete dataset.
 
     Raises:
       BeamJobError: there is no dataset at the path.
     """
-    from beam_job.dataset import verification
+    from beam_job.dataset.verification import verify as verify_dataset
 
-    return verification.verify(path)
+    return verify_dataset(path)
 
 
-def train_head(path: str, **options: Any) -> HeadResult:
+def train_head(
+    path: str, *, watch: Callable[[Epoch], None] | None = None, **options: Unpack[HeadArguments]
+) -> HeadResult:
     """Trains a classifier head on a dataset; the same as ``beam-job train-head``.
 
     Args:
       path: The directory that ``extract`` wrote.
-      **options: The options of the command by their names, such as ``hidden`` or ``seed``.
+      watch: Called after each epoch.
+      **options: The options of the command, by name.
 
     Returns:
-      Where the head is, its epochs, and what it is worth on the test split beside its baselines.
+      Where the head is, its epochs, and how good it is on the test split beside its baselines.
 
     Raises:
-      BeamJobError: the dataset is not finished, or holds too little to learn from.
+      BeamJobError: the dataset is not complete, or has too little to learn from.
     """
     from beam_job.heads.training import train_head as train
 
-    return train(path, head_options(**options))
+    return train(path, group_of(HeadOptions, options), watch or _ignore)
 
 
-def report(path: str, report: str | None = None, head: str | None = None, sample: int | None = None) -> ReportResult:
-    """Writes the page of a dataset; the same as ``beam-job report``.
+def report(path: str, **options: Unpack[ReportArguments]) -> ReportResult:
+    """Writes the HTML report of a dataset; the same as ``beam-job report``.
 
     Args:
       path: The directory that ``extract`` wrote.
-      report: Where the page goes; by default beside the dataset, as ``OUT-report.html``.
-      head: The directory of a head that was trained on it; by default ``OUT-head``, if it is there.
-      sample: Images whose features are looked at, at most; by default 2,000.
+      **options: The options of the command, by name.
 
     Returns:
-      Where the page is, and what was found in the features.
+      Where the page is, and the health of the features.
 
     Raises:
-      BeamJobError: there is no finished dataset, or what draws the page is not installed.
+      BeamJobError: there is no complete dataset, or a package that draws the page is not installed.
     """
-    from beam_job.report.page import DEFAULT_SAMPLE, write_report
+    from beam_job.reporting.page import write_report
 
-    return write_report(path, report, head, sample or DEFAULT_SAMPLE)
+    return write_report(path, group_of(ReportOptions, options))
+
+
+def samples(directory: str, **options: Unpack[SampleArguments]) -> int:
+    """Writes a small labelled set of real photographs; the same as ``beam-job samples``.
+
+    Args:
+      directory: A directory that does not exist or is empty; gets a folder per class.
+      **options: The options of the command, by name.
+
+    Returns:
+      The number of images.
+
+    Raises:
+      BeamJobError: the directory is not empty, or the packages with the photographs are not installed.
+    """
+    from beam_job.modalities.image.samples import write_samples
+
+    chosen = group_of(SampleOptions, options)
+    return write_samples(directory, chosen.images_per_class, chosen.seed)
+
+
+def _ignore(epoch: Epoch) -> None:
+    """Ignores an epoch."""

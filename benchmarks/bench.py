@@ -25,9 +25,9 @@ import numpy as np
 import psutil
 
 from beam_job.core.options import ModelOptions
-from beam_job.extract.extractor import available_cores
-from beam_job.extract.finalisation import library_versions
-from beam_job.models.spec import fetch_model
+from beam_job.models.sources.base import fetch_model
+from beam_job.runtime.cores import available_cores
+from beam_job.runtime.versions import library_versions
 from benchmarks.photographs import make_photographs, write_list
 
 OURS = "beam_job"
@@ -160,7 +160,7 @@ def measure(case: Case, model: str, work: Path, rounds: int) -> dict[str, Any]:
         "rounds": rounds,
         "ceiling": statistics.median(ceilings),
         "contenders": {
-            name: {**speed(found, counts), "peak_megabytes": megabytes[name], "least_cosine": cosines[name]}
+            name: {**speed(found, counts), "peak_megabytes": megabytes[name], "min_cosine": cosines[name]}
             for name, found in runs.items()
         },
     }
@@ -171,7 +171,7 @@ def ceiling(case: Case, images: Path) -> float:
     options = [f"--precision={case.precision}", f"--decode={case.decode}"]
     arguments = [sys.executable, "-m", "benchmarks.ceiling", "--images", str(images), *options]
     done = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    rate: float = json.loads(done.stdout)["images_per_second"]
+    rate: float = json.loads(done.stdout)["examples_per_second"]
     return rate
 
 
@@ -229,7 +229,7 @@ def main() -> None:
             print(
                 f"  {contender:14} {row['marginal_rate']:7.1f} images/s   "
                 f"one image {row['one_image_seconds']:5.1f} s   whole {row['whole_seconds']:6.1f} s   "
-                f"{row['peak_megabytes']:6.0f} MB   cosine {row['least_cosine']:.6f}"
+                f"{row['peak_megabytes']:6.0f} MB   cosine {row['min_cosine']:.6f}"
             )
 
 

@@ -11,14 +11,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
-from beam_job.core.options import ModelOptions
-from beam_job.engines.base import BATCH_SIZES, EngineChoice, load_engine
-from beam_job.extract.extractor import available_cores
-from beam_job.modalities.image.decoding import DecodePolicy, decode_image
+from beam_job.core.options import DecodeOptions, ModelOptions
+from beam_job.engines.base import EngineChoice, load_engine
+from beam_job.engines.registry import ENGINES
 from beam_job.models.spec import describe_model
 from beam_job.runtime.allocation import keep_freed_memory
+from beam_job.runtime.cores import available_cores
 from benchmarks.peers.common import read_list
 
 
@@ -30,25 +28,23 @@ def main() -> None:
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--decode", default="exact")
     given = parser.parse_args()
-    spec, cores = describe_model(ModelOptions()), available_cores()
-    size = BATCH_SIZES[given.engine][given.precision]
+    modality_options = DecodeOptions(decode=given.decode)
+    spec, cores = describe_model(ModelOptions(), modality_options), available_cores()
+    size = ENGINES.get(given.engine).batch_sizes[given.precision]
     engine = load_engine(EngineChoice(given.engine, given.precision), spec, size, cores)
     keep_freed_memory(cores)
-    policy = DecodePolicy(given.decode)
     contents = [Path(path).read_bytes() for path, _ in read_list(given.images)]
     batches = [contents[start : start + size] for start in range(0, len(contents), size)]
 
     def work(batch: list[bytes]) -> None:
-        engine.run(
-            np.stack([spec.preprocessing.scale(decode_image(d, spec.preprocessing.size, policy)) for d in batch])
-        )
+        engine.run(spec.modality.batch([spec.modality.prepare(content) for content in batch]))
 
     with ThreadPoolExecutor(cores) as pool:
         list(pool.map(work, batches[: 4 * cores]))
         start = time.perf_counter()
         list(pool.map(work, batches))
         seconds = time.perf_counter() - start
-    print(json.dumps({"images_per_second": len(contents) / seconds}))
+    print(json.dumps({"examples_per_second": len(contents) / seconds}))
 
 
 if __name__ == "__main__":

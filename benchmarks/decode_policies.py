@@ -17,9 +17,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from beam_job.core.options import ModelOptions
+from beam_job.core.options import DecodeOptions, ModelOptions
 from beam_job.engines.base import EngineChoice, load_engine
-from beam_job.modalities.image.decoding import DecodePolicy, decode_image
 from beam_job.modalities.image.samples import PHOTOGRAPHS
 from beam_job.models.spec import describe_model
 
@@ -58,14 +57,13 @@ def crops() -> tuple[list[bytes], np.ndarray]:
 def main() -> None:
     """Prints the table in Markdown."""
     pictures, labels = crops()
-    spec = describe_model(ModelOptions())
-    engine = load_engine(EngineChoice("openvino"), spec, 1, 2)
-    preprocessing = spec.preprocessing
+    engine = load_engine(EngineChoice("openvino"), describe_model(ModelOptions()), 1, 2)
 
     def features(policy: str, resize: str) -> np.ndarray:
+        modality = describe_model(ModelOptions(resize=resize), DecodeOptions(decode=policy)).modality
+
         def one(data: bytes) -> np.ndarray:
-            pixels = decode_image(data, preprocessing.size, DecodePolicy(policy), resize)
-            return engine.run(preprocessing.scale(pixels)[np.newaxis])["feature"][0]
+            return engine.run(modality.prepare(data)[np.newaxis])["feature"][0]
 
         with ThreadPoolExecutor(2) as pool:
             return np.stack(list(pool.map(one, pictures)))

@@ -15,19 +15,24 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from apache_beam.utils.shared import Shared
 from PIL import Image
 
 from beam_job.beam import runners
-from beam_job.beam.launch import build_pipeline
+from beam_job.beam.graph import build_pipeline
 from beam_job.core.options import ExtractOptions
 from beam_job.core.records import Float32Array
-from beam_job.engines.base import BATCH_SIZES, ENGINES, FP32, EngineChoice
-from beam_job.extract.extractor import make_config
+from beam_job.engines.base import FP32, EngineChoice
+from beam_job.engines.registry import ENGINES
+from beam_job.extraction.config import make_config
+from beam_job.extraction.preparation import Preparation
 from beam_job.inputs.base import open_source
-from beam_job.models.spec import FrozenModel, describe_model
+from beam_job.modalities.base import Batch
+from beam_job.models.frozen import FrozenModel
+from beam_job.models.spec import describe_model
 from beam_job.runtime.registry import Entry
 
 _DIMENSION = 1280
@@ -36,18 +41,20 @@ _DIMENSION = 1280
 class NullEngine:
     """Answers with zeros."""
 
+    batch_sizes: ClassVar[Mapping[str, int]] = {FP32: 8}
+    needs_fixed_shape: ClassVar[bool] = False
+
     def __init__(self, model: FrozenModel, batch_size: int, streams: int, precision: str) -> None:
         self._answer = np.zeros((batch_size, _DIMENSION), np.float32)
 
-    def run(self, pixels: Float32Array) -> Mapping[str, Float32Array]:
-        return {"feature": self._answer[: len(pixels)]}
+    def run(self, batch: Batch) -> Mapping[str, Float32Array]:
+        return {"feature": self._answer[: len(batch)]}
 
 
 def run_once(count: int, work: Path) -> dict[str, float]:
     """Extracts ``count`` images in this process."""
     start = time.perf_counter()
-    ENGINES.add("null", Entry("benchmarks.growth:NullEngine"))
-    BATCH_SIZES["null"] = {FP32: 8}
+    ENGINES.entries["null"] = Entry("benchmarks.growth:NullEngine")
     work.mkdir(parents=True, exist_ok=True)
     Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(work / "tiny.jpg")
     rows = "".join(f"{work / 'tiny.jpg'},{number},{number % 10}\n" for number in range(count))
@@ -55,13 +62,11 @@ def run_once(count: int, work: Path) -> dict[str, float]:
     output = work / "output"
     shutil.rmtree(output, ignore_errors=True)
     options = ExtractOptions.of(input=str(work / "images.csv"), output=str(output))
-    config = make_config(
-        describe_model(options.model), EngineChoice("null"), options.decode, options.work, output=options.output
-    )
+    config = make_config(describe_model(options.model), EngineChoice("null"), options)
+    run = Preparation(options, open_source(options.source.input), None, [], None, config)
     beam_options = runners.beam_options([])
     begun = time.perf_counter()
-    pipeline = build_pipeline(options, open_source(options.source.input), config, None, Shared(), beam_options)
-    pipeline.run().wait_until_finish()
+    build_pipeline(run, Shared(), beam_options).run().wait_until_finish()
     return {
         "start": begun - start,
         "seconds": time.perf_counter() - begun,

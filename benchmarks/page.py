@@ -32,7 +32,7 @@ def table(name: str, case: dict[str, Any]) -> str:
             f"{found['one_image_seconds']:.1f} s",
             f"{found['whole_seconds']:.1f} s",
             f"{found['peak_megabytes']:,.0f} MB",
-            f"{found['least_cosine']:.6f}",
+            f"{found['min_cosine']:.6f}",
         )
         rows.append(f"| {' | '.join(cells)} |")
     rows.append(f"| decoding and the engine alone | {case['ceiling']:.0f} | | | | | |")

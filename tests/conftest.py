@@ -1,4 +1,4 @@
-"""One set of photographs and one extraction of it for the whole session; everything else looks at those."""
+"""One set of photographs and one extraction of it for the whole session, which most tests read."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import beam_job
 from beam_job.modalities.image.samples import PHOTOGRAPHS, write_samples
 from beam_job.runtime.cache import CACHE_VARIABLE
 
-pytest.register_assert_rewrite("tests.inputs.contract", "tests.engines.contract")
+pytest.register_assert_rewrite(
+    "tests.inputs.contract", "tests.engines.contract", "tests.modalities.contract", "tests.outputs.contract"
+)
 
 from tests.support.bucket import Bucket, serve_bucket  # noqa: E402
+from tests.support.datasets import IMAGES_PER_CLASS, SPLITS  # noqa: E402
 from tests.support.small_models import save_reusable  # noqa: E402
-
-IMAGES_PER_CLASS = 84
-SPLITS = "train=0.8,validation=0.1,test=0.1"
 
 
 @pytest.fixture(scope="session", autouse=True)
 def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A cache of this session's own, so that nothing left over on the machine is relied upon."""
+    """A cache of this session's own, so that no test depends on what was on the machine before."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(folder))
@@ -34,13 +34,14 @@ def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Models are frozen here rather than in a process of their own, which takes seconds to start."""
+    """Models are frozen, and engines compared, in this process; a separate one takes seconds to start."""
 
     def call(function: str, **arguments: Any) -> Any:
         module, _, name = function.partition(":")
         return getattr(importlib.import_module(module), name)(**arguments)
 
-    monkeypatch.setattr("beam_job.models.spec.run_isolated", call)
+    for module in ("beam_job.models.frozen", "beam_job.engines.selection"):
+        monkeypatch.setattr(f"{module}.run_isolated", call)
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +67,7 @@ def dataset(extracted: tuple[Path, beam_job.RunResult]) -> Path:
 
 @pytest.fixture(scope="session")
 def few(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """40 photographs in 4 classes, for runs that are about the run. Read only."""
+    """40 photographs in 4 classes, for tests of the run itself. Read only."""
     folder = tmp_path_factory.mktemp("few") / "photographs"
     for name in ("cat", "coffee", "coins", "rocket"):
         (folder / name).mkdir(parents=True)
@@ -77,7 +78,7 @@ def few(samples: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def small_model(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Options for a model that costs nothing, where the run is about the run."""
+    """Options for a model that costs nothing, for tests of the run itself."""
     return {"model": str(save_reusable(tmp_path_factory.mktemp("means") / "model")), "input_range": "0,1"}
 
 

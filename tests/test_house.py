@@ -1,10 +1,11 @@
-"""The rules of the house, read from the imports: floors, and who may know Beam and TensorFlow."""
+"""The rules of the house, read from its folders and imports: floors, no cycles, and who may know a library."""
 
 from __future__ import annotations
 
 import ast
-import importlib
+import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,163 +13,161 @@ import pytest
 import beam_job
 
 PACKAGE = Path(beam_job.__file__).parent
+TESTS = Path(__file__).parent
 
-# Lowest first; ARCHITECTURE.md draws the same.
+# A room is a folder, or a module at the top. It imports from itself and from the floors below, never from a neighbour.
 FLOORS = (
-    {"errors", "records"},
-    {
-        "allocation",
-        "blocks",
-        "downloads",
-        "faults",
-        "isolation",
-        "metrics",
-        "naming",
-        "options",
-        "registry",
-        "sharding",
-        "tensorflow_runtime",
-        "threadmap",
-        "wheels",
-    },
-    {"storage", "cache"},
-    {"sources", "labels", "decoding", "resizing", "models", "writers", "commit", "dead_letters", "metadata", "target"},
+    {"core"},
+    {"runtime"},
+    {"inputs", "modalities", "outputs"},
+    {"dataset", "models"},
     {"engines"},
-    {
-        "planning",
-        "extraction",
-        "resumption",
-        "finalisation",
-        "forecast",
-        "feature_health",
-        "neighbours",
-        "reporting",
-        "head_training",
-        "head_evaluation",
-        "head_plots",
-        "head_serving",
-        "verification",
-        "inspection",
-        "progress",
-        "reading",
-        "samples",
-        "summary",
-    },
-    {"transforms", "runners", "worker_boot"},
-    {"pipeline"},
-    {"api"},
-    {"cli", "__main__", "__init__"},
+    {"extraction", "heads"},
+    {"beam", "reporting"},
+    {"api", "option_types"},
+    {"cli"},
+    {"__main__"},
 )
-FLOOR = {name: number for number, names in enumerate(FLOORS) for name in names}
-BEAM = {"storage", "transforms", "pipeline", "runners", "worker_boot"}
-TENSORFLOW = {"models", "engines", "sources", "reading", "tensorflow_runtime"}
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+# Who may import a library, by the start of the path within the package.
+KNOWS = {
+    "apache_beam": ("beam/", "runtime/storage/"),
+    "tensorflow": ("runtime/tensorflow", "modalities/", "outputs/", "models/", "engines/", "heads/", "dataset/reading"),
+    "keras": ("models/", "heads/"),
+    "openvino": ("engines/",),
+    "PIL": ("modalities/image/",),
+    "simplejpeg": ("modalities/image/",),
+    "sklearn": ("reporting/",),
+}
+# Words that only some rooms may say, likewise; besides the public names and their types.
+SAYS = {
+    "ImageSize": ("modalities/image/", "models/", "core/values", "core/options"),
+    "tfrecord": ("outputs/",),
+}
 
 
-def modules() -> Iterator[tuple[str, Path]]:
-    """Top-level name within the package, and file."""
+def modules() -> Iterator[str]:
+    """The path of every module within the package, without its suffix."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        yield path.relative_to(PACKAGE).parts[0].removesuffix(".py"), path
+        yield path.relative_to(PACKAGE).with_suffix("").as_posix()
 
 
-def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """Absolute name of everything a file imports, and whether it is for type checking only."""
-    tree = ast.parse(path.read_text())
+def tree(module: str) -> ast.Module:
+    return ast.parse((PACKAGE / f"{module}.py").read_text())
+
+
+def imports(module: str) -> Iterator[str]:
+    """Absolute names that a module imports, anywhere in it, except for type checking only."""
+    content = tree(module)
     typing_only = {
         id(node)
-        for branch in ast.walk(tree)
+        for branch in ast.walk(content)
         if isinstance(branch, ast.If) and "TYPE_CHECKING" in ast.dump(branch.test)
         for node in ast.walk(branch)
     }
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                yield alias.name, id(node) in typing_only
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports are absolute"
-            assert node.module is not None
-            for alias in node.names:
-                yield f"{node.module}.{alias.name}", id(node) in typing_only
-
-
-@pytest.mark.parametrize("place", modules(), ids=lambda place: str(place[1].relative_to(PACKAGE)))
-def test_imports_go_down_floors_only(place: tuple[str, Path]) -> None:
-    name, path = place
-    for imported, typing_only in imports(path):
-        parts = imported.split(".")
-        if parts[0] != "beam_job" or typing_only:
+    for node in ast.walk(content):
+        if id(node) in typing_only:
             continue
-        below = parts[1] if parts[1] in FLOOR else "__init__"
-        allowed = FLOOR[name] if name != "cli" or below != "__init__" else len(FLOORS)
-        assert FLOOR[below] <= allowed, f"{path.name} may not import {imported}"
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "import_tensorflow":
+            yield "tensorflow"
 
 
-@pytest.mark.parametrize(
-    ("library", "allowed"), [("apache_beam", BEAM), ("tensorflow", TENSORFLOW), ("keras", {"models"})]
-)
-def test_who_may_know_a_library(library: str, allowed: set[str]) -> None:
+def own_imports(module: str) -> Iterator[str]:
+    """The modules of the package that a module imports, as paths; its root, which imports nothing, is none."""
+    known = set(modules())
+    for name in imports(module):
+        parts = name.split(".")
+        if parts[0] != "beam_job":
+            continue
+        path = "/".join(parts[1:])
+        for found in (path, f"{path}/__init__", path.rpartition("/")[0], f"{path.rpartition('/')[0]}/__init__"):
+            if found in known and found != "__init__":
+                yield found
+                break
+        else:
+            assert path in ("__version__", ""), f"{module} imports {name}, which does not exist"
+
+
+def room(module: str) -> str:
+    return module.partition("/")[0]
+
+
+@pytest.mark.parametrize("module", [module for module in modules() if module != "__init__"])
+def test_imports_go_down(module: str) -> None:
+    for found in own_imports(module):
+        own_room = room(found) == room(module)
+        assert own_room or FLOOR[room(found)] < FLOOR[room(module)], f"{module} must not import {found}"
+
+
+def test_no_imports_in_a_circle() -> None:
+    graph = {module: set(own_imports(module)) - {module} for module in modules()}
+    TopologicalSorter(graph).prepare()  # raises CycleError
+
+
+def test_every_room_has_a_floor() -> None:
+    assert {room(module) for module in modules()} - {"__init__"} == set(FLOOR)
+
+
+@pytest.mark.parametrize("library", KNOWS)
+def test_who_may_know_a_library(library: str) -> None:
     knows = {
-        name
-        for name, path in modules()
-        for imported, typing_only in imports(path)
-        if not typing_only and imported.split(".")[0].removesuffix("_hub") == library
+        module for module in modules() for name in imports(module) if name.split(".")[0].removesuffix("_hub") == library
     }
-    assert knows <= allowed
+    assert knows, "a rule about nothing"
+    assert {module for module in knows if not module.startswith(KNOWS[library])} == set()
 
 
-def test_every_module_has_a_floor() -> None:
-    assert {name for name, _ in modules()} == set(FLOOR)
+@pytest.mark.parametrize("word", SAYS)
+def test_who_may_say_a_word(word: str) -> None:
+    says = {module for module in modules() if re.search(rf"\b{word}", (PACKAGE / f"{module}.py").read_text())}
+    assert says, "a rule about nothing"
+    allowed = (*SAYS[word], "__init__", "option_types")
+    assert {module for module in says if not module.startswith(allowed)} == set()
 
 
-def test_no_module_runs_in_circles() -> None:
-    graph: dict[str, set[str]] = {}
-    for name, path in modules():
-        found = {
-            imported.split(".")[1]
-            for imported, typing in imports(path)
-            if imported.startswith("beam_job.") and not typing
-        }
-        graph.setdefault(name, set()).update(part for part in found if part in FLOOR and part != name)
-    done: set[str] = set()
-    while ready := {name for name, below in graph.items() if name not in done and below <= done | {"__init__"}}:
-        done |= ready
-    assert done == set(graph), f"in a circle: {set(graph) - done}"
+def test_the_command_line_calls_the_api_and_nothing_beside_it() -> None:
+    called = {room(found) for module in modules() if room(module) == "cli" for found in own_imports(module)}
+    assert called == {"cli", "api", "core", "runtime"}
 
 
 def test_every_module_says_what_it_is_for() -> None:
-    for _, path in modules():
-        assert ast.get_docstring(ast.parse(path.read_text())) or path.name == "py.typed", path
+    for module in modules():
+        assert ast.get_docstring(tree(module)), module
 
 
-def test_the_public_names_are_these() -> None:
-    assert sorted(beam_job.__all__) == [
-        "BeamJobError",
-        "ExtractFeatures",
-        "Failure",
-        "FeatureRecord",
-        "Forecast",
-        "HeadResult",
-        "ImageRef",
-        "ModelReport",
-        "ReportResult",
-        "RunResult",
-        "Verification",
-        "__version__",
-        "extract",
-        "inspect_model",
-        "load_features",
-        "plan",
-        "report",
-        "train_head",
-        "verify",
-    ]
+def test_a_folder_holds_nothing_in_its_init() -> None:
+    """Or else an import of a light module of the folder would load the heavy ones."""
+    for module in modules():
+        if module.endswith("/__init__") and module != "runtime/storage/__init__":
+            assert len(tree(module).body) == 1, module
+
+
+def test_the_public_names_exist() -> None:
+    assert sorted(beam_job.__all__) == sorted([*beam_job._PUBLIC, "__version__"])
     for name in beam_job.__all__:
         assert getattr(beam_job, name) is not None
     with pytest.raises(AttributeError):
         beam_job.nothing  # noqa: B018
 
 
+def test_no_public_name_is_hidden_by_a_folder() -> None:
+    """Python sets an imported subpackage as an attribute of the package, in place of a function of that name."""
+    assert not set(beam_job._PUBLIC) & {room(module) for module in modules()}
+
+
 def test_the_tests_mirror_the_package() -> None:
-    here = Path(__file__).parent
-    for folder in ("cli", "engines", "models", "sources", "writers"):
-        assert list((here / folder).glob("test_*.py")), folder
-        importlib.import_module(f"beam_job.{folder}")
+    rooms = {folder.name for folder in TESTS.iterdir() if (folder / "__init__.py").exists()}
+    assert rooms - {"support", "seams", "launch"} == {room(module) for module in modules() if "/" in module}
+    for name in rooms - {"support"}:
+        assert list((TESTS / name).rglob("test_*.py")), name
+
+
+def test_no_test_imports_another() -> None:
+    for path in TESTS.rglob("*.py"):
+        found = re.findall(r"from tests\.(?:\w+\.)*(test_\w+) import|from tests\.(conftest) import", path.read_text())
+        assert not found, path

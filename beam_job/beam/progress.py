@@ -1,4 +1,4 @@
-"""What people see while a run is under way: a bar on a terminal, plain lines elsewhere."""
+"""Progress of a run: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from beam_job.core import naming
-from beam_job.core.metrics import IMAGES_DONE
+from beam_job.core.metrics import EXAMPLES_DONE
 from beam_job.runtime import storage
 
 _POLL_SECONDS = 0.2
@@ -26,34 +26,34 @@ class Display(Protocol):
 
 
 class Watch:
-    """How many images are done and how many there are, seen from the launching process.
+    """The number of examples that are done and their total, seen from the launching process.
 
-    In the process that does the work, images are counted as they are done. From outside, the receipts in the target
-    tell, shard by shard.
+    In the process that does the work, examples are counted one by one. From outside, the receipts in the target show
+    the progress, shard by shard.
     """
 
     def __init__(self, output: str, in_process: bool) -> None:
         self._output, self._in_process = output, in_process
-        self._before = IMAGES_DONE.count
-        self._plan: dict[str, dict[str, int]] = {}
+        self._before = EXAMPLES_DONE.count
+        self._layout: dict[str, dict[str, int]] = {}
 
     def look(self) -> tuple[int, int | None]:
-        """Images done, and images in all as soon as that is known."""
-        if not self._plan.get("images"):
+        """Examples done, and the total as soon as it is known."""
+        if not self._layout.get("examples"):
             with contextlib.suppress(OSError, ValueError):
-                self._plan = json.loads(storage.read_bytes(storage.join(self._output, naming.PLAN)))
-        images = self._plan.get("images")
-        total = sum(images.values()) if images else None
+                self._layout = json.loads(storage.read_bytes(storage.join(self._output, naming.LAYOUT)))
+        examples = self._layout.get("examples")
+        total = sum(examples.values()) if examples else None
         if self._in_process:
-            return IMAGES_DONE.count - self._before, total
+            return EXAMPLES_DONE.count - self._before, total
         if not total:
             return 0, total
         receipts = sum(1 for _ in storage.list_files(storage.join(self._output, naming.RECEIPTS), recursive=False))
-        return round(total * receipts / sum(self._plan["shards"].values())), total
+        return round(total * receipts / sum(self._layout["shards"].values())), total
 
 
 class Lines:
-    """A line now and then, for logs."""
+    """A line every ten seconds, for logs."""
 
     def __init__(self) -> None:
         self._start = self._last = time.monotonic()
@@ -66,7 +66,7 @@ class Lines:
         rate = done / (now - self._start)
         left = f", {(total - done) / rate:.0f} s left" if total else ""
         of_all = f" of {total:,}" if total else ""
-        print(f"{done:,}{of_all} images, {rate:.1f} images/s{left}", file=sys.stderr, flush=True)
+        print(f"{done:,}{of_all} examples, {rate:.1f} examples/s{left}", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -88,14 +88,14 @@ def _bar() -> Iterator[Display]:
         class _Bar:
             def update(self, done: int, total: int | None) -> None:
                 rate = done / (time.monotonic() - start)
-                bar.update(task, completed=done, total=total, rate=f"{rate:.0f} images/s" if done else "")
+                bar.update(task, completed=done, total=total, rate=f"{rate:.0f} examples/s" if done else "")
 
         yield _Bar()
 
 
 @contextlib.contextmanager
 def show_step(words: str) -> Iterator[None]:
-    """Says on a terminal what the block is about, as long as it lasts."""
+    """Shows on a terminal what the block is about, for as long as it lasts."""
     if not sys.stderr.isatty():
         yield
         return
@@ -120,7 +120,7 @@ def show_progress(output: str, in_process: bool) -> Iterator[None]:
 
     def follow(shown: Display) -> None:
         while not stop.wait(seconds):
-            with contextlib.suppress(OSError):  # a look that fails is made up for by the next one
+            with contextlib.suppress(OSError):  # the next look succeeds
                 shown.update(*watch.look())
 
     with display as shown:

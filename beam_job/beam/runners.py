@@ -1,4 +1,4 @@
-"""What each runner needs to be told, and which of Beam's own options there are."""
+"""What each runner needs, and which options Beam has."""
 
 from __future__ import annotations
 
@@ -7,71 +7,67 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from beam_job.beam.presets import (
+    DATAFLOW_RUNNER,
+    FLINK_RUNNER,
+    LOCAL_RUNNER,
+    PORTABLE_RUNNER,
+    PRESETS,
+    SPARK_RUNNER,
+)
 from beam_job.core.errors import UsageError
-from beam_job.core.options import nearest
-from beam_job.extract.extractor import available_cores
+from beam_job.core.options import ExtractOptions
+from beam_job.core.suggestions import did_you_mean
 from beam_job.runtime import storage
+from beam_job.runtime.cores import available_cores
 
-LOCAL_RUNNER = "FnApiRunner"
-FLINK_RUNNER, SPARK_RUNNER, DATAFLOW_RUNNER = "FlinkRunner", "SparkRunner", "DataflowRunner"
-# DirectRunner tries to download the Prism runner before it falls back to this one.
+# DirectRunner tries to download the Prism runner before it falls back to the local one.
 _LOCAL_NAMES = frozenset({LOCAL_RUNNER, "DirectRunner", "BundleBasedDirectRunner"})
-# A cluster within the job server, whose workers are this process: no environment needs to be named.
+# A cluster inside the job server, whose workers are this process: no environment has to be named.
 _EMBEDDED_FLINK = ("[auto]", "[local]")
 
 
-def preset(on: str) -> list[str]:
-    """The options of Beam's that a place to run on stands for.
+def run_options(options: ExtractOptions, arguments: Sequence[str], progress: bool) -> Any:
+    """Beam's PipelineOptions for a run: those of its preset, and then those that were given, which win.
 
     Args:
-      on: ``local``, ``flink``, ``spark`` or ``dataflow``.
+      options: All options of the run.
+      arguments: Beam's own options, as on a command line.
+      progress: Whether to print the preset.
+
+    Raises:
+      UsageError: as for :func:`beam_options`; or the workers cannot reach the input or the output.
     """
-    # The package is installed where the workers are, so the launcher's own state need not be sent along.
-    remote = ["--no_save_main_session"]
-    worker = os.path.join(os.path.dirname(sys.executable), "beam-job-worker")
-    # One Python process for each task manager or executor, which holds the model once for all of its threads.
-    process = [
-        "--environment_type=PROCESS",
-        f"--environment_config={json.dumps({'command': worker})}",
-        "--sdk_worker_parallelism=1",
-    ]
-    places = {
-        "local": [f"--runner={LOCAL_RUNNER}", "--direct_running_mode=in_memory", "--direct_num_workers=1"],
-        "flink": [f"--runner={FLINK_RUNNER}", *process, *remote],
-        "spark": [f"--runner={SPARK_RUNNER}", *process, *remote],
-        "dataflow": [
-            f"--runner={DATAFLOW_RUNNER}",
-            # One process for each machine, with a thread for each of its cores, rather than a model for each core.
-            "--experiments=no_use_multiple_sdk_containers",
-            # Bundles side by side in that process; the cores are busy with two shards already.
-            "--number_of_worker_harness_threads=4",
-            "--machine_type=n2-standard-8",
-            "--disk_size_gb=50",
-            "--sdk_location=container",
-            *remote,
-        ],
-    }
-    return places[on]
+    place = options.work.on
+    preset = PRESETS[place] if place else ()
+    if place and progress:
+        print(f"--on={place} stands for {shlex.join(preset)}", file=sys.stderr, flush=True)
+    levels = json.dumps({"beam_job": options.work.log_level.upper()})
+    found = beam_options([f"--sdk_harness_log_level_overrides={levels}", *preset, *arguments], options.flat())
+    for path, flag in ((options.source.input, "--input"), (options.output.output, "--output")):
+        check_place(found, path, flag)
+    return found
 
 
 def beam_options(arguments: Sequence[str], known: Iterable[str] = ()) -> Any:
     """Beam's PipelineOptions from a command line.
 
     Args:
-      arguments: What is left of a command line after our own options.
+      arguments: Beam's own options, as on a command line.
       known: Names of our own options, to suggest when one is misspelt.
 
     Returns:
-      ``PipelineOptions``; the local runner when none is named.
+      ``PipelineOptions``; with the local runner when none is named.
 
     Raises:
-      UsageError: an argument is no option of Beam's either, the sentence names the nearest one; or the runner needs
-        an option that is not there, the sentence says which.
+      UsageError: Beam does not know an argument, the message names the most similar one; or the runner needs an option
+        that is missing, the message names it.
     """
     from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
@@ -84,31 +80,26 @@ def beam_options(arguments: Sequence[str], known: Iterable[str] = ()) -> Any:
     return options
 
 
-def writes_template(arguments: Sequence[str]) -> bool:
-    """Whether a command line asks for a description of the job for Dataflow to start, rather than for the job's run."""
-    return any(argument.partition("=")[0] == "--template_location" for argument in arguments)
-
-
 def is_local(options: Any) -> bool:
-    """Whether the run happens on this machine, in this process or its children."""
+    """Whether the run is on this machine, in this process or its children."""
     from apache_beam.options.pipeline_options import StandardOptions
 
     return bool(options.view_as(StandardOptions).runner == LOCAL_RUNNER)
 
 
 def runs_in_process(options: Any) -> bool:
-    """Whether the DoFns run in this very process."""
+    """Whether the DoFns run in this process."""
     from apache_beam.options.pipeline_options import DirectOptions
 
     return is_local(options) and options.view_as(DirectOptions).direct_running_mode != "multi_processing"
 
 
 def processes_per_machine(options: Any) -> int:
-    """How many worker processes share the cores of a machine, as far as the options tell."""
+    """The number of worker processes that share the cores of a machine, as far as the options say."""
     found = options.get_all_options()
     if is_local(options):
         return 1 if runs_in_process(options) else found["direct_num_workers"] or available_cores()
-    if found["runner"] in (FLINK_RUNNER, SPARK_RUNNER, "PortableRunner"):
+    if found["runner"] in (FLINK_RUNNER, SPARK_RUNNER, PORTABLE_RUNNER):
         return max(1, int(found.get("sdk_worker_parallelism") or 1))
     return 1
 
@@ -117,10 +108,10 @@ def check_place(options: Any, path: str, flag: str) -> None:
     """Checks that the workers can reach a path.
 
     Raises:
-      UsageError: it lies on this machine, and they do not.
+      UsageError: it is on this machine, and they are not.
     """
     if options.get_all_options()["runner"] == DATAFLOW_RUNNER and storage.is_local(path):
-        raise UsageError(f"Dataflow's workers do not see this machine's disk: expected {flag}=gs://..., found {path}.")
+        raise UsageError(f"Dataflow's workers cannot read this machine's disk: expected {flag}=gs://..., found {path}.")
 
 
 def _check_complete(runner: str, found: dict[str, Any]) -> None:
@@ -128,7 +119,7 @@ def _check_complete(runner: str, found: dict[str, Any]) -> None:
         FLINK_RUNNER: _missing_for_flink,
         SPARK_RUNNER: _missing_for_spark,
         DATAFLOW_RUNNER: _missing_for_dataflow,
-        "PortableRunner": _missing_for_portable,
+        PORTABLE_RUNNER: _missing_for_portable,
     }
     if runner in checks and (missing := checks[runner](found)):
         raise UsageError(f"{runner} {missing}.")
@@ -211,7 +202,7 @@ def _check_known(arguments: Sequence[str], known: Iterable[str]) -> None:
         raise UsageError(words.getvalue().strip().splitlines()[-1].removeprefix("error: ")) from None
     if unknown:
         names = [*(f"--{name}" for name in known), *parser._option_string_actions]
-        raise UsageError(f"There is no option {unknown[0]!r}{nearest(unknown[0].partition('=')[0], names)}")
+        raise UsageError(f"There is no option {unknown[0]!r}{did_you_mean(unknown[0].partition('=')[0], names)}")
 
 
 def _subclasses(cls: type[Any]) -> list[type[Any]]:

@@ -4,49 +4,53 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_job.beam import blocks
+from beam_job.beam.workers import ExtractBatchFn, ExtractShardsFn
 from beam_job.core import naming
-from beam_job.core.metrics import NAMESPACE, STAGES, StageTimes
-from beam_job.core.naming import ShardName
-from beam_job.core.options import DEFAULT_MODEL, DecodeOptions, EngineOptions, ModelOptions, ShardOptions, WorkOptions
-from beam_job.core.records import Failure, FeatureRecord, ImageRef, ShardReceipt
+from beam_job.core.options import (
+    DEFAULT_MODEL,
+    DecodeOptions,
+    EngineOptions,
+    ExtractOptions,
+    ModelOptions,
+    OutputOptions,
+    ShardOptions,
+    SourceOptions,
+    WorkOptions,
+)
+from beam_job.core.records import ShardReceipt
 from beam_job.core.sharding import stable_hash
 from beam_job.dataset import target
 from beam_job.dataset.labels import LabelVocabulary
-from beam_job.engines.base import load_engine
 from beam_job.engines.selection import choose_engine
-from beam_job.extract import finalisation
-from beam_job.extract.extractor import ExtractionConfig, Extractor, duplicate_ids, make_config
-from beam_job.extract.finalisation import RunDescription
-from beam_job.extract.layout import DatasetPlan, SplitPolicy, Tally, make_plan
+from beam_job.extraction.config import ExtractionConfig, make_config
+from beam_job.extraction.finalisation import RunDescription, finalise
+from beam_job.extraction.layout import DatasetLayout, SplitPolicy, Tally, make_layout
+from beam_job.extraction.shards import duplicate_ids
 from beam_job.inputs.base import Source
 from beam_job.models.spec import describe_model
 from beam_job.runtime import storage
 from beam_job.runtime.threadmap import batched
 
-# Shards under way at once per DoFn instance: while one drains, the next has begun, and the cores stay busy.
-SHARDS_IN_FLIGHT = 2
-# Parts that the search for repeated ids is cut into: as many may be searched at once, one at a time is held in memory.
+# The search for repeated ids is cut into this many parts: so many can run at once, each with its part in memory.
 _ID_BUCKETS = 256
-_COUNTED = ("images", "records", "errors", "shards", "retries")
 
 
 @dataclasses.dataclass
-class ListImages(beam.PTransform):  # type: ignore[misc]
-    """Lists a source in the workers, its units side by side, and gives every ref a split."""
+class ListExamples(beam.PTransform):  # type: ignore[misc]
+    """Lists an input in the workers, its units in parallel, and gives every ref a split."""
 
     source: Source
+    suffixes: Collection[str]
     splits: SplitPolicy
 
     def expand(self, pbegin: Any) -> Any:
@@ -57,14 +61,14 @@ class ListImages(beam.PTransform):  # type: ignore[misc]
             | "List units" >> beam.FlatMap(_units, self.source)
             # str
             | "Spread units" >> beam.Reshuffle()
-            | "List refs" >> beam.FlatMap(_ref_blocks, self.source, self.splits).with_output_types(bytes)
-            # block of ImageRef with splits
+            | "List refs" >> beam.FlatMap(_ref_blocks, self.source, self.suffixes, self.splits).with_output_types(bytes)
+            # block of ExampleRef with splits
         )
 
 
 @dataclasses.dataclass
-class PlanShards(beam.PTransform):  # type: ignore[misc]
-    """Blocks of refs -> one DatasetPlan, once it is certain that the run can go ahead."""
+class ComputeLayout(beam.PTransform):  # type: ignore[misc]
+    """Blocks of refs -> one DatasetLayout, once it is certain that the run can go ahead."""
 
     options: ShardOptions
     vocabulary: LabelVocabulary | None
@@ -78,10 +82,10 @@ class PlanShards(beam.PTransform):  # type: ignore[misc]
         if not self.ids_unique:
             duplicates = (
                 refs
-                | "Sort by id" >> beam.ParDo(_SortByIdFn())
-                # (bucket of ids, block of ImageRef)
+                | "Group by id" >> beam.ParDo(_GroupByIdFn())
+                # (bucket of ids, block of ExampleRef)
                 | "Gather ids" >> beam.GroupByKey()
-                # (bucket of ids, [block of ImageRef])
+                # (bucket of ids, [block of ExampleRef])
                 | "Find repeated ids" >> beam.FlatMap(_repeated).with_output_types(str)
                 # str: the id and where it occurs
             )
@@ -89,67 +93,67 @@ class PlanShards(beam.PTransform):  # type: ignore[misc]
             refs
             | "Tally refs" >> beam.CombineGlobally(_TallyFn())
             # Tally
-            | "Make plan"
+            | "Make layout"
             >> beam.ParDo(
-                _MakePlanFn(self.options, self.vocabulary, self.source, self.output, self.earlier_shards),
+                _MakeLayoutFn(self.options, self.vocabulary, self.source, self.output, self.earlier_shards),
                 beam.pvalue.AsIter(duplicates),
             )
-            # DatasetPlan
+            # DatasetLayout
         )
 
 
 @dataclasses.dataclass
 class ExtractShards(beam.PTransform):  # type: ignore[misc]
-    """Blocks of refs, and the plan -> a receipt for each shard, all committed."""
+    """Blocks of refs, and the layout -> a receipt for each shard, all committed."""
 
     config: ExtractionConfig
     shared: Shared
-    plan: Any
+    layout: Any
 
     def expand(self, refs: Any) -> Any:
-        plan = beam.pvalue.AsSingleton(self.plan)
-        sorted_blocks = refs | "Sort by shard" >> beam.ParDo(_SortByShardFn(), plan)
-        # One block more for each shard, with no ref, so that a shard without images is written too.
-        empty = self.plan | "All shards" >> beam.FlatMap(_empty_blocks).with_output_types(tuple[str, bytes])
+        layout = beam.pvalue.AsSingleton(self.layout)
+        grouped = refs | "Group by shard" >> beam.ParDo(_GroupByShardFn(), layout)
+        # One more block for each shard, without refs, so that a shard without examples is written too.
+        empty = self.layout | "All shards" >> beam.FlatMap(_empty_blocks).with_output_types(tuple[str, bytes])
         return (
-            (sorted_blocks, empty)
+            (grouped, empty)
             | "Refs and shards" >> beam.Flatten()
-            # (shard file name, block of ImageRef)
+            # (shard name, block of ExampleRef)
             | "Gather shards" >> beam.GroupByKey()
-            # (shard file name, [block of ImageRef])
-            | "Extract shards" >> beam.ParDo(_ExtractShardsFn(self.config, self.shared), plan)
+            # (shard name, [block of ExampleRef])
+            | "Extract shards" >> beam.ParDo(ExtractShardsFn(self.config, self.shared), layout)
             # ShardReceipt
         )
 
 
 @dataclasses.dataclass
 class FinaliseDataset(beam.PTransform):  # type: ignore[misc]
-    """Receipts -> metadata, error rows, run.json and _SUCCESS, once they are all there."""
+    """Receipts -> metadata, error rows, run.json and _SUCCESS, once all receipts are there."""
 
     output: str
     run: RunDescription
-    plan: Any
+    layout: Any
 
     def expand(self, receipts: Any) -> Any:
         fingerprints = receipts | "Fingerprints" >> beam.Map(_name_and_fingerprint)
-        # (shard file name, fingerprint)
-        return self.plan | "Write metadata" >> beam.Map(
+        # (shard name, fingerprint)
+        return self.layout | "Write metadata" >> beam.Map(
             _finalise, self.output, self.run, beam.pvalue.AsDict(fingerprints)
         )
 
 
 @dataclasses.dataclass
 class ExtractFeatures(beam.PTransform):  # type: ignore[misc]
-    """For pipelines of your own: refs, or pairs of an id and an image's bytes -> feature records, and errors.
+    """For your own pipelines: refs, or pairs of an id and an example's bytes -> feature records, and error rows.
 
-    The two results together have an element for every element that went in:
+    The two results together have one element for every element that went in:
 
         features, errors = pipeline | beam.Create([("cat.jpg", data)]) | beam_job.ExtractFeatures()
 
     Attributes:
-      model: The model and what it does not say of itself; a handle alone will often do.
-      engine: What runs it; ``auto`` is TensorFlow as long as ``extract`` has not compared the engines on this machine.
-      decode: How bytes become pixels.
+      model: The model and its flags; often just a handle.
+      engine: What runs it; ``auto`` is TensorFlow unless ``extract`` has compared the engines on this machine.
+      decode: How bytes are decoded.
       work: Batch size and threads.
       labels: The label vocabulary, for refs with labels.
     """
@@ -160,21 +164,28 @@ class ExtractFeatures(beam.PTransform):  # type: ignore[misc]
     work: WorkOptions = dataclasses.field(default_factory=WorkOptions)
     labels: Sequence[str] = ()
 
-    def expand(self, images: Any) -> Any:
+    def expand(self, examples: Any) -> Any:
         model = ModelOptions(model=self.model) if isinstance(self.model, str) else self.model
-        spec = describe_model(model)
+        spec = describe_model(model, self.decode)
         engine = choose_engine(spec, self.engine.engine, self.engine.precision, self.work.batch_size, list)
-        config = make_config(spec, engine, self.decode, self.work)
+        nowhere = ExtractOptions(
+            source=SourceOptions(input=""),
+            model=model,
+            engine=self.engine,
+            decode=self.decode,
+            shard=ShardOptions(),
+            work=self.work,
+            output=OutputOptions(output=""),
+        )
+        config = make_config(spec, engine, nowhere)
+        work = ExtractBatchFn(config, Shared(), LabelVocabulary(tuple(self.labels)))
         return (
-            images
-            # ImageRef or (id, bytes)
-            | "Batch images" >> beam.BatchElements(config.batch_size, config.batch_size)
-            # [ImageRef or (id, bytes)]
-            | "Extract batches"
-            >> beam.ParDo(_ExtractBatchFn(config, Shared(), LabelVocabulary(tuple(self.labels)))).with_outputs(
-                "errors", main="features"
-            )
-            # features: FeatureRecord; errors: Failure
+            examples
+            # ExampleRef or (id, bytes)
+            | "Batch examples" >> beam.BatchElements(config.batch_size, config.batch_size)
+            # [ExampleRef or (id, bytes)]
+            | "Extract batches" >> beam.ParDo(work).with_outputs("errors", main="features")
+            # features: FeatureRecord; errors: ErrorRow
         )
 
 
@@ -182,8 +193,8 @@ def _units(_: bytes, source: Source) -> Iterator[str]:
     return source.units()
 
 
-def _ref_blocks(unit: str, source: Source, splits: SplitPolicy) -> Iterator[bytes]:
-    return map(blocks.pack, batched(map(splits.assign, source.refs(unit)), blocks.BLOCK_REFS))
+def _ref_blocks(unit: str, source: Source, suffixes: Collection[str], splits: SplitPolicy) -> Iterator[bytes]:
+    return map(blocks.pack, batched(map(splits.assign, source.refs(unit, suffixes)), blocks.BLOCK_REFS))
 
 
 def _repeated(entry: tuple[int, Iterable[bytes]]) -> Iterator[str]:
@@ -191,27 +202,22 @@ def _repeated(entry: tuple[int, Iterable[bytes]]) -> Iterator[str]:
     for block in entry[1]:
         for ref in blocks.unpack(block):
             places[ref.id].append(ref.uri)
-    for image_id, uris in places.items():
+    for example_id, uris in places.items():
         if len(uris) > 1:
-            yield f"{image_id!r} ({len(uris)} times: {', '.join(sorted(set(uris))[:2])})"
+            yield f"{example_id!r} ({len(uris)} times: {', '.join(sorted(set(uris))[:2])})"
 
 
-def _empty_blocks(plan: DatasetPlan) -> Iterator[tuple[str, bytes]]:
-    return ((shard.file_name, blocks.pack([])) for shard in plan.shard_names())
-
-
-def _in_global_window(value: Any) -> WindowedValue:
-    window = GlobalWindow()
-    return WindowedValue(value, window.max_timestamp(), [window])
+def _empty_blocks(layout: DatasetLayout) -> Iterator[tuple[str, bytes]]:
+    return ((str(shard), blocks.pack([])) for shard in layout.shard_names())
 
 
 def _name_and_fingerprint(receipt: ShardReceipt) -> tuple[str, str]:
     return receipt.shard, receipt.fingerprint
 
 
-def _finalise(plan: DatasetPlan, output: str, run: RunDescription, fingerprints: Mapping[str, str]) -> None:
+def _finalise(layout: DatasetLayout, output: str, run: RunDescription, fingerprints: Mapping[str, str]) -> None:
     with target.writing(output, "The metadata"):
-        finalisation.finalise(output, plan, run, fingerprints)
+        finalise(output, layout, run, fingerprints)
 
 
 class _TallyFn(beam.CombineFn):  # type: ignore[misc]
@@ -233,27 +239,28 @@ class _TallyFn(beam.CombineFn):  # type: ignore[misc]
         return tally
 
 
-class _SortFn(beam.DoFn):  # type: ignore[misc]
+class _GroupFn(beam.DoFn):  # type: ignore[misc]
     """Blocks of refs -> keys, and blocks of the refs that have them."""
 
     def start_bundle(self) -> None:
-        self._sorter: blocks.Sorter[Any] = blocks.Sorter()
+        self._grouper: blocks.Grouper[Any] = blocks.Grouper()
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        return map(_in_global_window, self._sorter.rest())
+        window = GlobalWindow()
+        return (WindowedValue(pair, window.max_timestamp(), [window]) for pair in self._grouper.rest())
 
 
-class _SortByIdFn(_SortFn):
+class _GroupByIdFn(_GroupFn):
     def process(self, block: bytes) -> Iterator[tuple[int, bytes]]:
-        return self._sorter.add(blocks.unpack(block), lambda ref: stable_hash(ref.id, "bucket") % _ID_BUCKETS)
+        return self._grouper.add(blocks.unpack(block), lambda ref: stable_hash(ref.id, "bucket") % _ID_BUCKETS)
 
 
-class _SortByShardFn(_SortFn):
-    def process(self, block: bytes, plan: DatasetPlan) -> Iterator[tuple[str, bytes]]:
-        return self._sorter.add(blocks.unpack(block), lambda ref: plan.shard_of(ref).file_name)
+class _GroupByShardFn(_GroupFn):
+    def process(self, block: bytes, layout: DatasetLayout) -> Iterator[tuple[str, bytes]]:
+        return self._grouper.add(blocks.unpack(block), lambda ref: str(layout.shard_of(ref)))
 
 
-class _MakePlanFn(beam.DoFn):  # type: ignore[misc]
+class _MakeLayoutFn(beam.DoFn):  # type: ignore[misc]
     def __init__(
         self,
         options: ShardOptions,
@@ -265,100 +272,10 @@ class _MakePlanFn(beam.DoFn):  # type: ignore[misc]
         self._options, self._vocabulary, self._source, self._output = options, vocabulary, source, output
         self._earlier_shards = earlier_shards
 
-    def process(self, tally: Tally, duplicates: Iterable[str]) -> Iterator[DatasetPlan]:
+    def process(self, tally: Tally, duplicates: Iterable[str]) -> Iterator[DatasetLayout]:
         if repeated := sorted(duplicates):
             raise duplicate_ids(repeated)
-        plan = make_plan(tally, self._options, self._vocabulary, self._source, self._earlier_shards)
-        with target.writing(self._output, naming.PLAN):
-            storage.write_bytes(storage.join(self._output, naming.PLAN), json.dumps(plan.to_json()).encode())
-        yield plan
-
-
-def new_extractor(config: ExtractionConfig) -> Extractor:
-    """An extractor with its model loaded."""
-    return Extractor(config, load_engine(config.engine, config.model, config.batch_size, config.threads))
-
-
-class _ModelFn(beam.DoFn):  # type: ignore[misc]
-    """Holds the process's extractor; the first DoFn of a process to be set up loads the model, the others share it."""
-
-    def __init__(self, config: ExtractionConfig, shared: Shared) -> None:
-        self._config, self._shared = config, shared
-        self._loaded = False
-        self._model_loads = Metrics.counter(NAMESPACE, "model_loads")
-
-    def setup(self) -> None:
-        self._extractor: Extractor = self._shared.acquire(self._load)
-
-    def _load(self) -> Extractor:
-        self._loaded = True
-        return new_extractor(self._config)
-
-    def start_bundle(self) -> None:
-        if self._loaded:
-            self._loaded = False
-            self._model_loads.inc()
-
-
-class _ExtractShardsFn(_ModelFn):
-    """Extracts shards, a few at a time, so that the cores have work while one shard ends and the next begins."""
-
-    def __init__(self, config: ExtractionConfig, shared: Shared) -> None:
-        super().__init__(config, shared)
-        self._counters = {name: Metrics.counter(NAMESPACE, name) for name in _COUNTED}
-        self._times = {stage: Metrics.counter(NAMESPACE, f"{stage}_milliseconds") for stage in STAGES}
-
-    def setup(self) -> None:
-        super().setup()
-        self._drivers = ThreadPoolExecutor(SHARDS_IN_FLIGHT, "beam-job-shard")
-        self._pending: deque[Future[ShardReceipt]] = deque()
-
-    def process(self, element: tuple[str, Iterable[bytes]], plan: DatasetPlan) -> Iterator[ShardReceipt]:
-        name, its_blocks = element
-        while len(self._pending) >= SHARDS_IN_FLIGHT:
-            yield self._next_receipt()
-        shard, refs = ShardName.parse(name), [ref for block in its_blocks for ref in blocks.unpack(block)]
-        self._pending.append(self._drivers.submit(self._extractor.extract_shard, shard, refs, plan.vocabulary))
-
-    def finish_bundle(self) -> Iterator[WindowedValue]:
-        while self._pending:
-            yield _in_global_window(self._next_receipt())
-
-    def teardown(self) -> None:
-        self._drivers.shutdown(cancel_futures=True)
-
-    def _next_receipt(self) -> ShardReceipt:
-        try:
-            receipt = self._pending.popleft().result()
-        except BaseException:
-            while self._pending:
-                self._pending.pop().cancel()
-            raise
-        counts = {
-            "images": receipt.images,
-            "records": receipt.records,
-            "errors": len(receipt.failures),
-            "shards": 1,
-            "retries": int(receipt.timings["retries"]),
-        }
-        for name, count in counts.items():
-            self._counters[name].inc(count)
-        for stage in STAGES:
-            self._times[stage].inc(round(receipt.timings[stage] * 1000))
-        return receipt
-
-
-class _ExtractBatchFn(_ModelFn):
-    def __init__(self, config: ExtractionConfig, shared: Shared, vocabulary: LabelVocabulary) -> None:
-        super().__init__(config, shared)
-        self._vocabulary = vocabulary
-
-    def process(self, batch: list[ImageRef | tuple[str, bytes]]) -> Iterator[Any]:
-        outcomes: Iterable[FeatureRecord | Failure] = self._extractor.extract_batch(
-            batch, self._vocabulary, StageTimes()
-        )
-        for outcome in outcomes:
-            if isinstance(outcome, Failure):
-                yield beam.pvalue.TaggedOutput("errors", outcome)
-            else:
-                yield outcome
+        layout = make_layout(tally, self._options, self._vocabulary, self._source, self._earlier_shards)
+        with target.writing(self._output, naming.LAYOUT):
+            storage.write_bytes(storage.join(self._output, naming.LAYOUT), json.dumps(layout.to_json()).encode())
+        yield layout

@@ -1,8 +1,8 @@
-"""``beam-job-worker``: what a runner starts as a PROCESS environment; becomes a Python worker of Beam's.
+"""``beam-job-worker``: what a runner starts as a PROCESS environment; it becomes a Python worker of Beam.
 
-A runner hands a worker's process two arguments, ``--id`` and ``--provision_endpoint``. Everything else is asked for
-there (ProvisionService of beam_provision_api.proto) and handed to Beam's own worker as environment variables, as the
-boot program of Beam's containers does (sdks/python/container/boot.go).
+A runner passes two arguments to the worker process, ``--id`` and ``--provision_endpoint``. The rest comes from that
+endpoint (ProvisionService of beam_provision_api.proto) and is passed to Beam's own worker in environment variables, as
+the boot program of Beam's containers does (sdks/python/container/boot.go).
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_PATIENCE_SECONDS = 60
+_TIMEOUT_SECONDS = 60
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs a worker until the runner has no more work for it."""
-    parser = argparse.ArgumentParser(prog="beam-job-worker", description="A worker for runners; not for people.")
+    """Runs a worker until the runner ends it."""
+    parser = argparse.ArgumentParser(prog="beam-job-worker", description="A worker that runners start.")
     parser.add_argument("--id", required=True)
     parser.add_argument("--provision_endpoint", required=True)
-    # Runners may add endpoints that the provision service tells as well.
+    # Runners may add endpoints that the provision service gives as well.
     given, _ = parser.parse_known_args(arguments)
     os.environ.update(worker_environment(given.id, provision(given.id, given.provision_endpoint)))
     from apache_beam.runners.worker import sdk_worker_main
@@ -31,19 +31,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def provision(worker_id: str, endpoint: str) -> Any:
-    """What the runner has for the worker: a ``ProvisionInfo``."""
+    """What the runner provides for the worker: a ``ProvisionInfo``."""
     import grpc
     from apache_beam.portability.api import beam_provision_api_pb2, beam_provision_api_pb2_grpc
 
     with grpc.insecure_channel(endpoint) as channel:
         service = beam_provision_api_pb2_grpc.ProvisionServiceStub(channel)
-        answer = service.GetProvisionInfo(
+        response = service.GetProvisionInfo(
             beam_provision_api_pb2.GetProvisionInfoRequest(),
             metadata=[("worker_id", worker_id)],
-            timeout=_PATIENCE_SECONDS,
+            timeout=_TIMEOUT_SECONDS,
             wait_for_ready=True,
         )
-    return answer.info
+    return response.info
 
 
 def worker_environment(worker_id: str, info: Any) -> Mapping[str, str]:

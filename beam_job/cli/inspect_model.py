@@ -1,4 +1,4 @@
-"""beam-job inspect-model: what a model takes and gives, its layers, its speed here, and the flags still needed."""
+"""beam-job inspect-model: a model's input, outputs, layers and speed, and the flags that it still needs."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING, Any
 
+from beam_job import api
 from beam_job.cli.arguments import add_option, given_options
-from beam_job.core.errors import UsageError
-from beam_job.core.options import ModelOptions, group_fields, model_options
+from beam_job.cli.command import no_more
+from beam_job.core.option_fields import Field, group_fields
+from beam_job.core.options import ModelOptions
 
 if TYPE_CHECKING:
-    from beam_job.extract.inspection import ModelReport
+    from beam_job.extraction.inspection import ModelReport
 
 _LAYERS_SHOWN = 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The handle, and the options that say what a model does not say itself."""
-    parser.add_argument("handle", metavar="M", help="The model, as --model of extract has it.")
+    """The handle, and the options for what a model does not say itself."""
+    parser.add_argument("handle", metavar="M", help="The model, as for --model of extract.")
     for field in _fields():
         add_option(parser, field)
     parser.add_argument("--json", action="store_true", help="Print everything as JSON.")
@@ -27,13 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     """Prints the report."""
-    if rest:
-        raise UsageError(f"There is no option {rest[0]!r}. See 'beam-job inspect-model --help'.")
-    options = model_options(model=arguments.handle, **given_options(arguments, _fields()))
-
-    from beam_job.extract.inspection import inspect_model
-
-    report = inspect_model(options)
+    no_more(rest, "inspect-model")
+    report = api.inspect_model(arguments.handle, **given_options(arguments, _fields()))
     if arguments.json:
         print(json.dumps(dataclasses.asdict(report)))
     else:
@@ -41,7 +38,7 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
-def _fields() -> list[dataclasses.Field[Any]]:
+def _fields() -> list[Field]:
     return [field for field in group_fields(ModelOptions) if field.name != "model"]
 
 
@@ -57,26 +54,25 @@ def _print(report: ModelReport) -> None:
     console.print(table)
     _print_layers(console, "what --layer may name", report.outputs)
     if len(report.outputs) <= 2:  # a model without layers of its own
-        _print_layers(console, "tensors of the graph, for --layer too", report.tensors)
+        _print_layers(console, "tensors of the graph, also for --layer", report.tensors)
     for sentence in report.needed:
         console.print(f"\n[bold]still needed:[/bold] {escape(sentence)}")
 
 
 def _facts(report: ModelReport) -> list[tuple[str, str]]:
     facts = [("model", f"{report.handle} ({report.form})"), ("digest", report.digest)]
-    if report.preprocessing:
-        found = report.preprocessing
-        height, width = found["size"]
-        low, high = found["input_range"]
-        facts.append(("input", f"{height}x{width} {found['channels']}, {low:g} to {high:g}, resized {found['resize']}"))
-        if found["mean"]:
-            by = f", divided by {found['deviation']}" if found["deviation"] else ""
-            facts.append(("", f"less {found['mean']}{by}"))
+    if report.modality:
+        facts.append(("modality", report.modality))
+    facts += [
+        ("preprocessing" if number == 0 else "", f"{name} {value}")
+        for number, (name, value) in enumerate((report.preprocessing or {}).items())
+        if value is not None
+    ]
     if report.parameters is not None:
         facts.append(("parameters", f"{report.parameters:,}"))
     facts += [("stored", f"{name} {list(shape)}") for name, shape in report.features.items()]
     if report.milliseconds is not None:
-        facts.append(("speed", f"{report.milliseconds:.1f} ms an image by TensorFlow, on one core of this machine"))
+        facts.append(("speed", f"{report.milliseconds:.1f} ms per example with TensorFlow on one core of this machine"))
     return facts
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import NoReturn
+import traceback
+from collections.abc import Mapping, Sequence
 
 from beam_job import __version__
 from beam_job.cli import demo, extract, inspect_model, plan, report, samples, train_head, verify
-from beam_job.core.errors import EXIT_INTERRUPTED, BeamJobError, UsageError
-from beam_job.core.options import nearest
+from beam_job.cli.command import Command, Parser, add_command
+from beam_job.core.errors import EXIT_INTERRUPTED, EXIT_USAGE, BeamJobError, UsageError
+from beam_job.core.suggestions import did_you_mean
 
-COMMANDS = {
+COMMANDS: Mapping[str, Command] = {
     "extract": extract,
     "plan": plan,
     "inspect-model": inspect_model,
@@ -25,16 +26,9 @@ COMMANDS = {
 }
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence and leaves the exit code to the caller."""
-
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message[:1].upper()}{message[1:]}. See '{self.prog} --help'.")
-
-
 def build_parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    parser = Parser(prog="beam-job", description="Image features, computed once.", allow_abbrev=False)
+    parser = Parser(prog="beam-job", description="Features of examples, computed once.", allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"beam-job {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, module in COMMANDS.items():
@@ -46,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        module.add_arguments(command)
+        add_command(command, module)
     return parser
 
 
@@ -54,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line.
 
     Args:
-      arguments: Without the program's name; those of this process by default.
+      arguments: Without the program's name; by default those of this process.
 
     Returns:
       The exit code: 0 done, 1 the job failed, 2 wrong usage or input, 130 interrupted.
@@ -62,18 +56,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
-            raise UsageError(f"There is no command {arguments[0]!r}{nearest(arguments[0], list(COMMANDS))}")
+            raise UsageError(f"There is no command {arguments[0]!r}{did_you_mean(arguments[0], COMMANDS)}")
         parser = build_parser()
         known, rest = parser.parse_known_args(arguments)
         if known.command is None:
             parser.print_help()
-            return 2
-        run: Callable[[argparse.Namespace, list[str]], int] = COMMANDS[known.command].run
-        return run(known, rest)
+            return EXIT_USAGE
+        return COMMANDS[known.command].run(known, rest)
     except BeamJobError as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
         print(f"beam-job: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("beam-job: interrupted.", file=sys.stderr, flush=True)
-        # Worker threads are in the middle of a shard; nothing they hold is committed, so nobody needs to wait for them.
+        # Worker threads are in the middle of a shard; nothing that they hold is committed, so none has to end first.
         os._exit(EXIT_INTERRUPTED)

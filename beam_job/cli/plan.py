@@ -7,26 +7,27 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from beam_job.cli import extract
+from beam_job import api
+from beam_job.cli.arguments import add_extract_arguments, read_extract_options
+from beam_job.cli.command import set_up_logging
+from beam_job.core.options import WorkOptions
 
 if TYPE_CHECKING:
-    from beam_job.extract.plan import Forecast
+    from beam_job.extraction.plan import Plan
 
 _UNITS = ("bytes", "kB", "MB", "GB", "TB")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Those of extract."""
-    extract.add_arguments(parser)
+    """The arguments of extract."""
+    add_extract_arguments(parser)
 
 
 def run(arguments: argparse.Namespace, rest: list[str]) -> int:
-    """Prints the forecast."""
-    options = extract.read_options(arguments)
-
-    from beam_job.beam.launch import run_plan
-
-    found = run_plan(options, rest, progress=not arguments.json)
+    """Prints the plan."""
+    options = read_extract_options(arguments)
+    set_up_logging(options.get("log_level", WorkOptions.log_level), arguments.debug)
+    found = api.plan(**options, beam_options=rest, progress=not arguments.json)
     if arguments.json:
         print(json.dumps({**dataclasses.asdict(found), "total": found.total, "to_extract": found.to_extract}))
     else:
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     return 0
 
 
-def _print(found: Forecast) -> None:
+def _print(found: Plan) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -45,31 +46,31 @@ def _print(found: Forecast) -> None:
     Console(highlight=False).print(table)
 
 
-def _facts(found: Forecast) -> list[tuple[str, str]]:
+def _facts(found: Plan) -> list[tuple[str, str]]:
     shapes = ", ".join(f"{name} {list(shape)}" for name, shape in found.features.items())
-    facts = [("images", f"{found.total:,} in {found.classes:,} classes")]
+    facts = [("examples", f"{found.total:,} in {found.classes:,} classes")]
     facts += [
-        ("split", f"{split}: {count:,} images in {found.shards[split]:,} shards")
-        for split, count in found.images.items()
+        ("split", f"{split}: {count:,} examples in {found.shards[split]:,} shards")
+        for split, count in found.examples.items()
     ]
     facts.append(("model", f"{found.model['handle']}: {shapes}"))
     facts.append(("engine", f"{found.engine['name']} in {found.engine['precision']}, {found.engine['reason']}"))
     new = found.to_extract - found.changed - found.retried
     fresh = f"{new:,} new, {found.changed:,} changed, {found.retried:,} that failed before"
     facts.append(("to extract", f"{found.to_extract:,}: {fresh}"))
-    facts.append(("carried over", f"{found.carried_over:,}; {found.removed:,} are no more in the input"))
+    facts.append(("carried over", f"{found.carried_over:,}; {found.removed:,} are no longer in the input"))
     if found.seconds is not None and found.output_bytes is not None:
         facts.append(
-            ("time", f"about {_duration(found.seconds)}, at {found.images_per_second:.0f} images/s of this machine")
+            ("time", f"about {_duration(found.seconds)}, at {found.examples_per_second:.0f} examples/s on this machine")
         )
         facts.append(("output", f"about {_size(found.output_bytes)}"))
     else:
-        facts.append(("time", "unknown: none of the first images gives features"))
+        facts.append(("time", "unknown: none of the first examples gives features"))
     return facts
 
 
 def _duration(seconds: float) -> str:
-    """Seconds in the unit that people would use.
+    """Seconds in a readable unit.
 
     >>> _duration(8.2), _duration(600), _duration(90000)
     ('8 s', '10 min', '25.0 h')
@@ -80,7 +81,7 @@ def _duration(seconds: float) -> str:
 
 
 def _size(count: float) -> str:
-    """Bytes in the unit that people would use.
+    """Bytes in a readable unit.
 
     >>> _size(512), _size(5_200_000)
     ('512 bytes', '5.2 MB')

@@ -1,4 +1,4 @@
-"""The closing words of a run, for people."""
+"""The summary of a run, for people."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ _CLASSES_SHOWN = 20
 
 
 def print_summary(result: RunResult, console: Console | None = None) -> None:
-    """Prints images per split and class, errors by class, the rate, where the time went, and how to load the result."""
+    """Prints examples per split and class, errors, the rate, where the time went, and how to load the dataset."""
     console = console or Console(highlight=False)
     console.print(_class_table(result.splits))
     failed = sum(result.errors.values())
-    line = f"{result.images:,} images: {result.records:,} with features"
+    line = f"{result.examples:,} examples: {result.records:,} with features"
     shapes = ", ".join(f"{name} {list(shape)}" for name, shape in result.features.items())
     console.print(f"{line} ({escape(shapes)}), {failed:,} errors")
     for name, count in result.errors.items():
         console.print(f"  {count:,} {name}")
     console.print(
-        f"{result.images_per_second:.1f} images/s over {result.extract_seconds:.1f} s; "
-        f"{result.seconds:.1f} s with loading the model"
+        f"{result.examples_per_second:.1f} examples/s over {result.extract_seconds:.1f} s; "
+        f"{result.seconds:.1f} s including the start"
     )
     console.print(f"engine: {escape(_engine(result.engine))}")
     console.print(f"time in threads: {_shares(result.stages)}")
     if result.retries:
-        console.print(f"{result.retries:,} requests had to be made again")
+        console.print(f"{result.retries:,} retries of requests")
     if result.report:
         console.print(f"report: {result.report}", soft_wrap=True, markup=False)
     split = next(iter(result.splits))
@@ -51,7 +51,7 @@ def _engine(engine: Mapping[str, Any]) -> str:
     parity = engine["parity"]
     if not parity:
         return words
-    return f"{words}; agrees with TensorFlow to a cosine of {parity['least_cosine']:.6f} on {parity['images']} images"
+    return f"{words}; agrees with TensorFlow to a cosine of {parity['min_cosine']:.6f} on {parity['examples']} examples"
 
 
 def _class_table(splits: Mapping[str, Mapping[str, Any]]) -> Table:

@@ -1,7 +1,7 @@
-"""beam-job train-head: a classifier head from a dataset of features, and a model that takes pictures.
+"""beam-job train-head: trains a classifier head on a dataset, and writes a model that takes the examples themselves.
 
-Trains a linear probe and a head, says how good they are beside the nearest neighbours, and writes the head, a
-SavedModel from a picture's bytes to probabilities, metrics.json and plots.
+Trains a linear probe and a head, compares them with the nearest neighbours, and writes the head, a SavedModel from the
+bytes of an example to probabilities, metrics.json and plots.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from beam_job import api
 from beam_job.cli.arguments import add_option, given_options
-from beam_job.core.errors import UsageError
-from beam_job.core.options import HeadOptions, group_fields, head_options
+from beam_job.cli.command import no_more
+from beam_job.core.option_fields import group_fields
+from beam_job.core.options import HeadOptions
 
 if TYPE_CHECKING:
-    from beam_job.heads.training import Epoch, HeadResult
+    from beam_job.heads.evaluation import Epoch
+    from beam_job.heads.training import HeadResult
 
 _CLASSES_SHOWN = 20
 _COLUMNS = ("precision", "recall", "f1")
@@ -33,26 +36,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, rest: list[str]) -> int:
-    """Trains, and prints what came of it."""
-    if rest:
-        raise UsageError(f"There is no option {rest[0]!r}. See 'beam-job train-head --help'.")
-    options = head_options(**given_options(arguments, group_fields(HeadOptions)))
-
-    from beam_job.heads.training import train_head
+    """Trains, and prints the result."""
+    no_more(rest, "train-head")
+    options: Any = given_options(arguments, group_fields(HeadOptions))
 
     if arguments.json:
-        result = train_head(arguments.path, options)
+        result = api.train_head(arguments.path, **options)
         print(json.dumps({**dataclasses.asdict(result), "accuracy": result.accuracy}))
     else:
         with _epochs() as watch:
-            result = train_head(arguments.path, options, watch)
+            result = api.train_head(arguments.path, watch=watch, **options)
         print_head(result)
     return 0
 
 
 @contextmanager
 def _epochs() -> Iterator[Callable[[Epoch], None]]:
-    """Shows the epochs as they pass: one line for each model on a terminal, a line for each epoch elsewhere."""
+    """Shows the epochs as they pass: one line per model on a terminal, a line per epoch elsewhere."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text
@@ -79,7 +79,7 @@ def _line(epoch: Epoch) -> str:
 
 
 def print_head(result: HeadResult) -> None:
-    """Prints accuracies, the classes that are found worst, and where the head is."""
+    """Prints accuracies, the worst classes, and how to use the head."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -88,30 +88,30 @@ def print_head(result: HeadResult) -> None:
     head = result.evaluations["head"]
     table = Table(box=None, header_style="bold")
     table.add_column("class")
-    for name in (*_COLUMNS, "images"):
+    for name in (*_COLUMNS, "examples"):
         table.add_column(name, justify="right")
     worst = sorted(head.classes, key=lambda name: head.classes[name]["f1"] or 0.0)[:_CLASSES_SHOWN]
     for name in sorted(worst):
         found = head.classes[name]
-        table.add_row(escape(name), *(_share(found[column]) for column in _COLUMNS), f"{found['images']:,}")
+        table.add_row(escape(name), *(_share(found[column]) for column in _COLUMNS), f"{found['examples']:,}")
     if len(worst) < len(head.classes):
-        table.add_row(f"... and {len(head.classes) - len(worst):,} classes that are found better")
+        table.add_row(f"... and {len(head.classes) - len(worst):,} better classes")
     console.print(table)
-    images = ", ".join(f"{count:,} {split}" for split, count in result.images.items())
+    examples = ", ".join(f"{count:,} {split}" for split, count in result.examples.items())
     left_out = f"; {result.unlabelled:,} without a label were left out" if result.unlabelled else ""
-    console.print(f"images: {images}{left_out}")
+    console.print(f"examples: {examples}{left_out}")
     for name, found_by in result.evaluations.items():
         console.print(
-            f"{name}: accuracy {found_by.accuracy:.1%} on {found_by.images:,} images of the test split, "
+            f"{name}: accuracy {found_by.accuracy:.1%} on {found_by.examples:,} examples of the test split, "
             f"calibration error {found_by.calibration_error:.3f}",
             soft_wrap=True,
         )
     console.print(f"trained in {result.seconds:.1f} s\n")
-    console.print("ask it with:", style="bold")
+    console.print("use it with:", style="bold")
     console.print(
         f'  python -c "import sys, tensorflow as tf; '
         f"model = tf.saved_model.load('{result.head}/saved_model').signatures['serving_default']; "
-        f"print(model(image_bytes=tf.constant([open(sys.argv[1], 'rb').read()])))\" photo.jpg",
+        f"print(model({result.input}=tf.constant([open(sys.argv[1], 'rb').read()])))\" FILE",
         soft_wrap=True,
         markup=False,
     )

@@ -1,4 +1,4 @@
-"""beam-job verify: is a dataset whole? Reads every byte and says everything that is wrong, a line each."""
+"""beam-job verify: checks that a dataset is complete; reads every byte, and prints a line for each problem."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import argparse
 import dataclasses
 import json
 
-from beam_job.core.errors import EXIT_DONE, EXIT_FAILED, UsageError
+from beam_job import api
+from beam_job.cli.command import no_more
+from beam_job.core.errors import EXIT_DONE, EXIT_FAILED
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,18 +18,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, rest: list[str]) -> int:
-    """Verifies, and prints what is wrong."""
-    if rest:
-        raise UsageError(f"There is no option {rest[0]!r}. See 'beam-job verify --help'.")
-
-    from beam_job.dataset.verification import verify
-
-    found = verify(arguments.path)
+    """Verifies, and prints the problems."""
+    no_more(rest, "verify")
+    found = api.verify(arguments.path)
     if arguments.json:
         print(json.dumps(dataclasses.asdict(found)))
     else:
         for problem in found.problems:
             print(problem)
         if not found.problems:
-            print(f"{found.output} is whole: {found.records:,} records in {found.shards:,} shards")
+            print(f"{found.output} is complete: {found.records:,} records in {found.shards:,} shards")
     return EXIT_FAILED if found.problems else EXIT_DONE

@@ -1,27 +1,27 @@
-"""The one tree of exceptions, and the exit code that each branch stands for.
+"""The exception tree, and the exit code of each branch.
 
     BeamJobError                1   the job, or a check, failed
-    ├── UsageError              2   an option that is wrong or missing
-    ├── InputError              2   an input that cannot be right
-    ├── ModelError              2   a model that cannot be fetched, understood or run
-    │   └── FlagNeededError         what the model does not say of itself must be given by a flag
-    ├── OutputError             2   a target that may not be written
-    ├── JobFailedError          1   the run ended, and its result does not hold
-    └── ImageError              -   one image gave no features: becomes a row, never ends a run
-        ├── BadReferenceError       the source could not make sense of the image's entry
-        ├── ReadError               the bytes could not be had
+    ├── UsageError              2   an option is wrong or missing
+    ├── InputError              2   the input as a whole is wrong
+    ├── ModelError              2   the model cannot be fetched, understood or run
+    │   └── FlagNeededError         a flag must say what the model does not
+    ├── OutputError             2   the target must not be written
+    ├── JobFailedError          1   the run ended without a valid result
+    └── ExampleError            -   one example gave no features: becomes an error row, never ends a run
+        ├── BadReferenceError       the input's entry for the example makes no sense
+        ├── ReadError               the bytes cannot be read
         │   ├── OutsideRootsError
         │   ├── NotFoundError
         │   └── AccessDeniedError
-        ├── DecodeError             the bytes are no picture that can be used
+        ├── DecodeError             the bytes cannot be decoded
         │   ├── EmptyFileError
         │   ├── UnknownFormatError
-        │   ├── CorruptImageError
-        │   └── ImageTooLargeError
-        ├── UnknownLabelError       the label is not in the vocabulary that was given
-        └── ModelRejectedError      the model refused the pixels, or answered with NaN or infinity
+        │   ├── CorruptExampleError
+        │   └── ExampleTooLargeError
+        ├── UnknownLabelError       the label is not in the given vocabulary
+        └── ModelRejectedError      the model refused the example, or answered with NaN or infinity
 
-Messages are one sentence (or two) for the person at the terminal: what was expected, what was found, what to do.
+A message is one or two sentences for the person at the terminal: what was expected, what was found, what to do.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ EXIT_INTERRUPTED = 130
 
 
 class BeamJobError(Exception):
-    """Anything this package raises on purpose; ``exit_code`` is what the command line returns for it."""
+    """Base of all errors that this package raises on purpose; the command line exits with ``exit_code``."""
 
     exit_code = EXIT_FAILED
 
@@ -45,7 +45,7 @@ class UsageError(BeamJobError):
 
 
 class InputError(BeamJobError):
-    """The input as a whole cannot be right: nothing there, a manifest without columns, ids that repeat."""
+    """The input as a whole is wrong: it is empty, a manifest lacks a column, ids repeat."""
 
     exit_code = EXIT_USAGE
 
@@ -57,39 +57,39 @@ class ModelError(BeamJobError):
 
 
 class FlagNeededError(ModelError):
-    """What the model does not say of itself must be given by a flag; the sentence names it."""
+    """The model does not say something that a flag must say; the message names the flag."""
 
 
 class OutputError(BeamJobError):
-    """The target may not be written: it is not empty, not ours, or not writable."""
+    """The target must not be written: it is not empty, holds other files, or is not writable."""
 
     exit_code = EXIT_USAGE
 
 
 class JobFailedError(BeamJobError):
-    """The run came to its end and its result does not hold: too many errors, or counts that do not add up."""
+    """The run ended without a valid result: too many errors, or counts that do not add up."""
 
 
-class ImageError(BeamJobError):
-    """One image gave no features. ``stage`` says where; the class name and the message go into the error row."""
+class ExampleError(BeamJobError):
+    """One example gave no features. ``stage`` says where; the class name and the message go into the error row."""
 
-    stage = "image"
-
-
-class BadReferenceError(ImageError):
-    """The source could not make sense of the image's entry, such as a manifest line without a uri."""
-
-    stage = "source"
+    stage = "example"
 
 
-class ReadError(ImageError):
-    """The image's bytes could not be read."""
+class BadReferenceError(ExampleError):
+    """The input's entry for the example makes no sense, such as a manifest row without a uri."""
+
+    stage = "input"
+
+
+class ReadError(ExampleError):
+    """The bytes of the example cannot be read."""
 
     stage = "read"
 
 
 class OutsideRootsError(ReadError):
-    """The file does not lie below any of ``--allowed_roots``."""
+    """The file is not below any of ``--allowed_roots``."""
 
 
 class NotFoundError(ReadError):
@@ -97,11 +97,11 @@ class NotFoundError(ReadError):
 
 
 class AccessDeniedError(ReadError):
-    """The file at the uri may not be read with these credentials."""
+    """The credentials do not allow to read the file at the uri."""
 
 
-class DecodeError(ImageError):
-    """The bytes are not a picture that can be used."""
+class DecodeError(ExampleError):
+    """The bytes cannot be decoded."""
 
     stage = "decode"
 
@@ -111,24 +111,24 @@ class EmptyFileError(DecodeError):
 
 
 class UnknownFormatError(DecodeError):
-    """The bytes are of no picture format that is read here."""
+    """The bytes are in no format that is supported."""
 
 
-class CorruptImageError(DecodeError):
-    """The picture is truncated or damaged."""
+class CorruptExampleError(DecodeError):
+    """The content is truncated or damaged."""
 
 
-class ImageTooLargeError(DecodeError):
-    """The header announces more pixels than the limit."""
+class ExampleTooLargeError(DecodeError):
+    """The header announces more than the limit."""
 
 
-class UnknownLabelError(ImageError):
+class UnknownLabelError(ExampleError):
     """The label is not in the vocabulary given with ``--labels``."""
 
     stage = "label"
 
 
-class ModelRejectedError(ImageError):
-    """The model refused the pixels, or answered with NaN or infinity."""
+class ModelRejectedError(ExampleError):
+    """The model refused the example, or answered with NaN or infinity."""
 
     stage = "model"

@@ -1,4 +1,4 @@
-"""What a run counts and where its time goes: plain Python, handed to Beam's metrics by the layer that knows Beam."""
+"""Counters and stage timers of a run. Plain Python; the Beam layer hands them to Beam's metrics."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STAGES = ("read", "decode", "model", "write")
 
 
 class StageTimes:
-    """Seconds per stage, added up over threads. Safe to share between them."""
+    """Seconds per stage, summed over threads. Thread-safe."""
 
     def __init__(self) -> None:
         self._seconds = dict.fromkeys(STAGES, 0.0)
@@ -38,7 +38,7 @@ class StageTimes:
 
 
 class ProcessCounter:
-    """A count of this process's. Safe to share between threads."""
+    """A counter for the whole process. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -49,7 +49,7 @@ class ProcessCounter:
             self._count += number
 
     def take(self) -> int:
-        """What was added since the last time that somebody took it."""
+        """What was added since the last call; the counter starts again at 0."""
         with self._lock:
             count, self._count = self._count, 0
         return count
@@ -60,9 +60,9 @@ class ProcessCounter:
             return self._count
 
 
-# Images brought to an end, for whoever shows progress in the same process.
-IMAGES_DONE = ProcessCounter()
-# Requests made again because a service could not answer; a shard's receipt takes what has come together.
+# Examples with an outcome, for the progress display of the same process.
+EXAMPLES_DONE = ProcessCounter()
+# Repeated requests to services that failed for a transient reason; a shard's receipt takes what has accumulated.
 RETRIES = ProcessCounter()
 
 

@@ -1,10 +1,10 @@
-"""The names of the files in a dataset, each built and parsed here and nowhere else."""
+"""The names of the files in a dataset. Each is built and parsed here and nowhere else."""
 
 from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 SUCCESS = "_SUCCESS"
 RUN = "run.json"
@@ -15,22 +15,22 @@ LABELS = "label.labels.txt"
 SCHEMA = "schema.pbtxt"
 RECEIPTS = "receipts"
 WORK = ".work"
-PLAN = f"{WORK}/plan.json"
+LAYOUT = f"{WORK}/layout.json"
 INTENT = f"{WORK}/intent.json"
 LOCK = f"{WORK}/lock"
-
-_SHARD = re.compile(r"(?P<split>[A-Za-z][A-Za-z0-9_]*)-(?P<index>\d{5,})-of-(?P<count>\d{5,})\.tfrecord")
-_TEMPORARY = re.compile(r".*\.tmp-[0-9a-f]{8,}")
 METADATA = frozenset({RUN, ERRORS, DATASET_INFO, FEATURES, LABELS, SCHEMA})
+
+_SHARD = re.compile(r"(?P<split>[A-Za-z][A-Za-z0-9_]*)-(?P<index>\d{5,})-of-(?P<count>\d{5,})")
+_TEMPORARY = re.compile(r".*\.tmp-[0-9a-f]{8,}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)
 class ShardName:
-    """One output shard: ``{split}-{index:05d}-of-{count:05d}.tfrecord``, the form that TFDS reads.
+    """One output shard: ``{split}-{index:05d}-of-{count:05d}``, the form that TFDS reads.
 
-    >>> ShardName("train", 3, 16).file_name
-    'train-00003-of-00016.tfrecord'
-    >>> ShardName.parse("train-00003-of-00016.tfrecord").index
+    >>> str(ShardName("train", 3, 16))
+    'train-00003-of-00016'
+    >>> ShardName.parse("train-00003-of-00016").index
     3
     """
 
@@ -42,41 +42,55 @@ class ShardName:
         if not 0 <= self.index < self.count:
             raise ValueError(f"expected a shard index in [0, {self.count}), found {self.index}")
 
-    @property
-    def file_name(self) -> str:
-        return f"{self.split}-{self.index:05d}-of-{self.count:05d}.tfrecord"
+    def __str__(self) -> str:
+        return f"{self.split}-{self.index:05d}-of-{self.count:05d}"
+
+    def file_name(self, suffix: str) -> str:
+        """The path, within the dataset, of the file in the shard format that has ``suffix``."""
+        return f"{self}{suffix}"
 
     @property
     def receipt_name(self) -> str:
-        """The receipt's path within the dataset."""
-        return f"{RECEIPTS}/{self.split}-{self.index:05d}-of-{self.count:05d}.json"
+        """The path of the receipt within the dataset."""
+        return f"{RECEIPTS}/{self}.json"
 
     @classmethod
-    def parse(cls, file_name: str) -> ShardName:
-        """The shard that a file name stands for.
+    def parse(cls, name: str) -> ShardName:
+        """The shard that a name stands for.
 
         Raises:
-          ValueError: the name is none of a shard.
+          ValueError: the name is not that of a shard.
         """
-        match = _SHARD.fullmatch(file_name)
+        match = _SHARD.fullmatch(name)
         if not match:
-            raise ValueError(f"expected SPLIT-00000-of-00001.tfrecord, found {file_name!r}")
+            raise ValueError(f"expected SPLIT-00000-of-00001, found {name!r}")
         return cls(match["split"], int(match["index"]), int(match["count"]))
 
 
-def files_of(shards: Iterable[ShardName]) -> set[str]:
-    """The paths, within a dataset, of all that a finished one with these shards holds."""
-    return {SUCCESS, *METADATA}.union(*((shard.file_name, shard.receipt_name) for shard in shards))
+def files_of(shards: Iterable[ShardName], suffixes: Sequence[str]) -> set[str]:
+    """The paths, within a dataset, of all files of a finished one with these shards in formats of these suffixes."""
+    files = {SUCCESS, *METADATA}
+    for shard in shards:
+        files.add(shard.receipt_name)
+        files.update(shard.file_name(suffix) for suffix in suffixes)
+    return files
 
 
 def is_temporary(path: str) -> bool:
-    """Whether a path within a dataset is what an interrupted write left behind."""
+    """Whether a path within a dataset was left behind by an interrupted write."""
     return bool(_TEMPORARY.fullmatch(path))
 
 
-def is_ours(path: str) -> bool:
-    """Whether a path within a dataset is one that this package writes (and so may delete with ``--overwrite``)."""
+def is_ours(path: str, suffixes: Iterable[str]) -> bool:
+    """Whether this package writes files with such a path within a dataset, and ``--overwrite`` may delete it.
+
+    Args:
+      path: The path within the dataset.
+      suffixes: The suffixes of all shard formats.
+    """
     top, _, rest = path.partition("/")
     if rest:
         return top == WORK or (top == RECEIPTS and (rest.endswith(".json") or is_temporary(rest)))
-    return path == SUCCESS or path in METADATA or bool(_SHARD.fullmatch(path)) or is_temporary(path)
+    if path == SUCCESS or path in METADATA or is_temporary(path):
+        return True
+    return any(path.endswith(suffix) and _SHARD.fullmatch(path.removesuffix(suffix)) for suffix in suffixes)

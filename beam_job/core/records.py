@@ -1,4 +1,4 @@
-"""The values that cross a step: frozen, small, checked when they are made. No pixel travels in any of them."""
+"""The values that cross a step: frozen, small, checked when they are made. None of them holds an example's content."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from beam_job.core.errors import ImageError
+from beam_job.core.errors import ExampleError
 
 Float32Array = npt.NDArray[np.float32]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class ImageRef:
-    """Where an image is and what is known of it before anyone reads it.
+class ExampleRef:
+    """Where an example is, and what is known of it before it is read.
 
     Attributes:
-      id: The name of the image in the dataset, unique in it; the path relative to the input's root by default.
+      id: The name of the example in the dataset, unique in it; by default the path relative to the input's root.
       uri: A local path or a URL of a filesystem that Beam knows, such as ``gs://bucket/name``.
-      label: The label as text (integers in decimal), or None when the image has none.
+      label: The label as text (integers in decimal), or None without one.
       split: The name of the split, or None as long as none is assigned.
-      group: Images of one group never part between splits; None when the image stands alone.
-      version: What changes when the content changes (size and modification time, or generation); may be empty.
-      problem: Why the source's entry cannot be used, or None. Such a ref becomes an error row without being read.
+      group: Examples of one group stay in one split; None for an example without a group.
+      version: Changes when the content changes (size and modification time, or generation); may be empty.
+      problem: Why the input's entry cannot be used, or None. Such a ref becomes an error row without being read.
     """
 
     id: str
@@ -38,17 +38,17 @@ class ImageRef:
 
     def __post_init__(self) -> None:
         if not self.id:
-            raise ValueError(f"an image needs an id that is not empty, found none for uri {self.uri!r}")
+            raise ValueError(f"an example needs an id that is not empty, found none for uri {self.uri!r}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class FeatureRecord:
-    """What is stored for an image.
+    """What is stored for an example.
 
     Attributes:
-      id: The image's id.
+      id: The example's id.
       label: Index into the label vocabulary, -1 for none.
-      features: Feature name to float32 array of the shape that the model gives for one image.
+      features: Feature name to float32 array of the shape that the model gives for one example.
     """
 
     id: str
@@ -57,14 +57,14 @@ class FeatureRecord:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Failure:
-    """A row for an image that gave no features.
+class ErrorRow:
+    """A row of errors.jsonl, for an example that gave no features.
 
     Attributes:
-      id: The image's id.
-      uri: Where it was looked for.
-      stage: source, read, decode, label or model.
-      error: The class of the error, such as ``CorruptImageError``.
+      id: The example's id.
+      uri: Where it was expected.
+      stage: input, read, decode, label or model.
+      error: The class of the error, such as ``CorruptExampleError``.
       message: One sentence for a person.
     """
 
@@ -75,7 +75,7 @@ class Failure:
     message: str
 
     @classmethod
-    def of(cls, ref: ImageRef, error: ImageError) -> Failure:
+    def of(cls, ref: ExampleRef, error: ExampleError) -> ErrorRow:
         """The row for ``ref`` after ``error``."""
         return cls(id=ref.id, uri=ref.uri, stage=error.stage, error=type(error).__name__, message=str(error))
 
@@ -84,48 +84,53 @@ class Failure:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class FileDigest:
+    """Size in bytes and SHA-256, in hexadecimal, of a file."""
+
+    bytes: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ShardReceipt:
-    """Proof that a shard is committed, written after the shard and trusted by whoever comes later.
+    """Proof that a shard is committed; written after the shard's files.
 
     Attributes:
-      shard: Name of the shard's file, without a directory.
+      shard: Name of the shard, such as ``train-00000-of-00004``.
       fingerprint: Hash over everything that decides the shard's bytes.
-      records: Number of feature records in the file.
-      failures: An error row for every other image of the shard.
+      records: Number of feature records in each of the shard's files.
+      error_rows: A row for every other example of the shard.
       label_counts: Label index to number of records.
-      versions: Id of each image to the fingerprint of what decides its features, so that a later run can tell which of
-        them still hold.
-      digest: SHA-256 of the file, in hexadecimal.
-      size: Size of the file in bytes.
-      timings: Seconds spent per stage, summed over threads, and ``retries``, the number of requests that were made
-        again because a service could not answer; the only part that differs from run to run.
+      example_fingerprints: Id to the hash over everything that decides the example's features; a later run compares
+        them to see which features are still valid.
+      files: Name to size and digest of each of the shard's files, one per shard format.
+      timings: Seconds per stage, summed over threads, and ``retries``, the number of repeated requests. The only part
+        that differs from run to run.
     """
 
     shard: str
     fingerprint: str
     records: int
-    failures: tuple[Failure, ...]
+    error_rows: tuple[ErrorRow, ...]
     label_counts: Mapping[int, int]
-    versions: Mapping[str, str]
-    digest: str
-    size: int
+    example_fingerprints: Mapping[str, str]
+    files: Mapping[str, FileDigest]
     timings: Mapping[str, float]
 
     @property
-    def images(self) -> int:
-        """Number of images that the shard accounts for."""
-        return self.records + len(self.failures)
+    def examples(self) -> int:
+        """Number of examples that the shard accounts for."""
+        return self.records + len(self.error_rows)
 
     def to_json(self) -> dict[str, Any]:
         return {
             "shard": self.shard,
             "fingerprint": self.fingerprint,
             "records": self.records,
-            "errors": [failure.to_json() for failure in self.failures],
+            "errors": [row.to_json() for row in self.error_rows],
             "label_counts": {str(label): self.label_counts[label] for label in sorted(self.label_counts)},
-            "versions": dict(self.versions),
-            "digest": self.digest,
-            "size": self.size,
+            "example_fingerprints": dict(self.example_fingerprints),
+            "files": {name: dataclasses.asdict(file) for name, file in self.files.items()},
             "timings": dict(self.timings),
         }
 
@@ -134,16 +139,15 @@ class ShardReceipt:
         """The receipt that :meth:`to_json` gave.
 
         Raises:
-          KeyError, TypeError, ValueError: the data is no receipt.
+          KeyError, TypeError, ValueError, AttributeError: the data is not a receipt.
         """
         return cls(
             shard=data["shard"],
             fingerprint=data["fingerprint"],
             records=int(data["records"]),
-            failures=tuple(Failure(**row) for row in data["errors"]),
+            error_rows=tuple(ErrorRow(**row) for row in data["errors"]),
             label_counts={int(label): int(count) for label, count in data["label_counts"].items()},
-            versions=dict(data["versions"]),
-            digest=data["digest"],
-            size=int(data["size"]),
+            example_fingerprints=dict(data["example_fingerprints"]),
+            files={name: FileDigest(**file) for name, file in data["files"].items()},
             timings=dict(data["timings"]),
         )

@@ -1,6 +1,6 @@
-"""Pure arithmetic: stable hashes, which split and which shard an image belongs to, and how many shards there are.
+"""Pure arithmetic: stable hashes, the split and the shard of an example, and the number of shards.
 
-Nothing here depends on the machine, the runner or the number of workers: the same ids give the same shards anywhere.
+Nothing here depends on the machine, the runner or the number of workers: the same ids give the same shards everywhere.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ import re
 from collections.abc import Mapping
 
 DEFAULT_SPLIT = "train"
-DEFAULT_IMAGES_PER_SHARD = 1024
-# A small input is cut into up to SMALL_SHARDS shards of at least SMALL_SHARD_IMAGES images, so that a machine with
-# many cores finds enough units of work.
+DEFAULT_EXAMPLES_PER_SHARD = 1024
+# A small input is cut into up to SMALL_SHARDS shards of at least SMALL_SHARD_EXAMPLES examples, so that a machine with
+# many cores has enough units of work.
 SMALL_SHARDS = 16
-SMALL_SHARD_IMAGES = 64
+SMALL_SHARD_EXAMPLES = 64
 
 _SPLIT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _HASH_BITS = 64
@@ -35,33 +35,33 @@ def stable_hash(text: str, salt: str = "") -> int:
     return int.from_bytes(digest.digest(), "big")
 
 
-def order_key(image_id: str) -> tuple[int, str]:
+def order_key(example_id: str) -> tuple[int, str]:
     """Sort key of the order within a shard: by stable hash, ties by the id itself."""
-    return stable_hash(image_id, "order"), image_id
+    return stable_hash(example_id, "order"), example_id
 
 
-def shard_index(image_id: str, num_shards: int) -> int:
-    """The shard of its split that an image belongs to, in [0, num_shards)."""
-    return stable_hash(image_id, "shard") % num_shards
+def shard_index(example_id: str, num_shards: int) -> int:
+    """The shard of its split that an example belongs to, in [0, num_shards)."""
+    return stable_hash(example_id, "shard") % num_shards
 
 
-def is_sampled(image_id: str, share: float) -> bool:
-    """Whether an image is in a sample that holds ``share`` of all, from 0 to 1; a larger sample holds a smaller one."""
-    return bool(stable_hash(image_id, "sample") < share * 2**_HASH_BITS)
+def is_sampled(example_id: str, share: float) -> bool:
+    """Whether an example is in a sample of ``share`` of all, in [0, 1]; a larger sample contains a smaller one."""
+    return bool(stable_hash(example_id, "sample") < share * 2**_HASH_BITS)
 
 
 def is_split_name(name: str) -> bool:
-    """Whether a split may be called so: a letter, then letters, digits and underscores; ``all`` is TFDS's own word."""
+    """Whether a name is valid for a split: a letter, then letters, digits, underscores; TFDS reserves ``all``."""
     return bool(_SPLIT_NAME.fullmatch(name)) and name != "all"
 
 
 def assign_split(key: str, fractions: Mapping[str, float], seed: int = 0) -> str:
-    """The split of an image (or of a group of images) by a stable hash.
+    """The split of an example, or of a group of examples, by a stable hash.
 
     Args:
-      key: The group, or the id of an image without one.
-      fractions: Split name to its share; the shares are positive and sum to 1. Order matters.
-      seed: Another seed gives another, independent split.
+      key: The group, or the id of an example without a group.
+      fractions: Split name to its share; the shares are positive and sum to 1. Their order matters.
+      seed: Seed of the hash; different seeds give independent splits.
 
     Returns:
       One of the names in ``fractions``, or ``train`` when that is empty.
@@ -74,15 +74,15 @@ def assign_split(key: str, fractions: Mapping[str, float], seed: int = 0) -> str
         upper += fraction
         if position < upper:
             return name
-    return name  # rounding may leave the last bound a hair below 1
+    return name  # rounding may leave the last bound slightly below 1
 
 
-def default_num_shards(images: int, images_per_shard: int = DEFAULT_IMAGES_PER_SHARD) -> int:
-    """How many shards a split of so many images gets when nobody says: a function of the count alone.
+def default_num_shards(examples: int, examples_per_shard: int = DEFAULT_EXAMPLES_PER_SHARD) -> int:
+    """The default number of shards of a split: a function of its number of examples alone.
 
     >>> [default_num_shards(n) for n in (0, 1, 200, 1_200, 100_000)]
     [0, 1, 4, 16, 98]
     """
-    by_size = -(-images // images_per_shard)
-    by_cores = min(SMALL_SHARDS, -(-images // SMALL_SHARD_IMAGES))
+    by_size = -(-examples // examples_per_shard)
+    by_cores = min(SMALL_SHARDS, -(-examples // SMALL_SHARD_EXAMPLES))
     return max(by_size, by_cores)

@@ -1,7 +1,7 @@
-"""A shard's commit: file first, receipt after, both whole or not at all.
+"""A shard's commit: its files first, the receipt after them, each whole or not at all.
 
-The receipt is the commit. Whoever finds one with the fingerprint he would compute himself needs to do nothing; a file
-without a receipt is nothing yet, and is replaced.
+The receipt is the commit. A run that finds a receipt with the fingerprint that it computes itself has nothing to do;
+files without a receipt count for nothing, and are replaced.
 """
 
 from __future__ import annotations
@@ -10,56 +10,25 @@ import contextlib
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from beam_job.core.naming import ShardName
-from beam_job.core.records import Failure, FeatureRecord, ImageRef, ShardReceipt
-from beam_job.outputs.tfrecord.examples import pack_example
-from beam_job.outputs.tfrecord.framing import frame
+from beam_job.core.records import ErrorRow, FeatureRecord, FileDigest, ShardReceipt
+from beam_job.outputs.base import RecordSchema
+from beam_job.outputs.registry import SHARD_FORMATS
 from beam_job.runtime import storage
 
 
-def canonical_json(value: Any) -> bytes:
-    """JSON whose bytes depend on the value alone."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
-
-
-def fingerprint(identity: Any, shard: ShardName, refs: Iterable[ImageRef]) -> str:
-    """Hash over everything that decides a shard's bytes.
-
-    Args:
-      identity: What all shards have in common: model, preprocessing, decoding, engine, label vocabulary.
-      shard: Which shard.
-      refs: Its images, in their order.
-
-    Returns:
-      SHA-256 in hexadecimal.
-    """
-    digest = hashlib.sha256(canonical_json([identity, shard.file_name]))
-    for ref in refs:
-        digest.update(canonical_json([ref.id, ref.uri, ref.label, ref.version, ref.problem]))
-    return digest.hexdigest()
-
-
-def image_fingerprint(identity: str, ref: ImageRef) -> str:
-    """Hash over everything that decides an image's features, but for its label: 16 hexadecimal digits.
-
-    Args:
-      identity: Digest of what all images have in common.
-      ref: The image.
-    """
-    content = canonical_json([identity, ref.uri, ref.version, ref.problem])
-    return hashlib.blake2b(content, digest_size=8).hexdigest()
-
-
-def find_receipt(output: str, shard: ShardName, wanted: str) -> ShardReceipt | None:
-    """The receipt of a shard that is committed with the fingerprint ``wanted``, or None."""
+def find_receipt(output: str, shard: ShardName, fingerprint: str) -> ShardReceipt | None:
+    """The receipt of a shard that is committed with this fingerprint, or None."""
     try:
         receipt = read_receipt(output, shard)
     except (FileNotFoundError, ValueError):
         return None
-    committed = receipt.fingerprint == wanted and storage.exists(storage.join(output, shard.file_name))
+    committed = receipt.fingerprint == fingerprint and all(
+        storage.exists(storage.join(output, name)) for name in receipt.files
+    )
     return receipt if committed else None
 
 
@@ -68,24 +37,24 @@ def read_receipt(output: str, shard: ShardName) -> ShardReceipt:
 
     Raises:
       FileNotFoundError: there is none.
-      ValueError: it cannot be understood.
+      ValueError: it is damaged.
     """
     content = storage.read_bytes(storage.join(output, shard.receipt_name))
     try:
         return ShardReceipt.from_json(json.loads(content))
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(str(error)) from None
 
 
 def write_receipt(output: str, shard: ShardName, receipt: ShardReceipt) -> None:
-    """Commits a shard whose file is in place."""
+    """Commits a shard whose files are in place."""
     storage.write_bytes(storage.join(output, shard.receipt_name), json.dumps(receipt.to_json(), indent=1).encode())
 
 
-def withdraw_receipt(output: str, shard: ShardName, wanted: str) -> None:
-    """Takes back the receipt of an earlier version of a shard, which is about to be replaced.
+def withdraw_receipt(output: str, shard: ShardName, fingerprint: str) -> None:
+    """Deletes the receipt of an earlier version of a shard, which is about to be replaced.
 
-    Otherwise, between the new file and its receipt, the old receipt would speak of a file that is no more.
+    Otherwise, between the new files and their receipt, the old receipt would describe files that no longer exist.
     """
     try:
         receipt = read_receipt(output, shard)
@@ -93,50 +62,91 @@ def withdraw_receipt(output: str, shard: ShardName, wanted: str) -> None:
         return
     except ValueError:
         receipt = None
-    if receipt is None or receipt.fingerprint != wanted:
+    if receipt is None or receipt.fingerprint != fingerprint:
         storage.delete([storage.join(output, shard.receipt_name)])
 
 
-class ShardFile:
-    """A shard's file while it is written; made by :func:`new_shard`."""
+class _DigestedFile:
+    """A file to write that keeps the digest and the size of what is written to it."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._digest = hashlib.sha256()
-        self._labels: Counter[int] = Counter()
-        self._failures: list[Failure] = []
-        self._size = 0
+        self._sha256 = hashlib.sha256()
+        self._bytes = 0
 
-    def add(self, outcome: FeatureRecord | Failure) -> None:
-        """Writes a record, or notes a failure."""
-        if isinstance(outcome, Failure):
-            self._failures.append(outcome)
+    def write(self, data: bytes) -> int:
+        self._sha256.update(data)
+        self._bytes += len(data)
+        return self._file.write(data)
+
+    def digest(self) -> FileDigest:
+        return FileDigest(self._bytes, self._sha256.hexdigest())
+
+
+class NewShard:
+    """A shard while it is written; made by :func:`new_shard`."""
+
+    def __init__(self, files: Mapping[str, tuple[str, IO[bytes]]], schema: RecordSchema) -> None:
+        """A shard without records.
+
+        Args:
+          files: Name of each file to the name of its format, and the open file.
+          schema: What the records have in common.
+        """
+        self._files: dict[str, Any] = {name: _DigestedFile(file) for name, (_, file) in files.items()}
+        self._writers = [
+            SHARD_FORMATS.get(shard_format).writer(self._files[name], schema)
+            for name, (shard_format, _) in files.items()
+        ]
+        self._labels: Counter[int] = Counter()
+        self._error_rows: list[ErrorRow] = []
+
+    def add(self, outcome: FeatureRecord | ErrorRow) -> None:
+        """Writes a record to each file, or keeps an error row for the receipt."""
+        if isinstance(outcome, ErrorRow):
+            self._error_rows.append(outcome)
             return
-        data = frame(pack_example(outcome))
-        self._file.write(data)
-        self._digest.update(data)
-        self._size += len(data)
+        for writer in self._writers:
+            writer.add(outcome)
         self._labels[outcome.label] += 1
 
+    def finish(self) -> None:
+        """Completes the files."""
+        for writer in self._writers:
+            writer.finish()
+
     def receipt(
-        self, shard: ShardName, wanted: str, versions: Mapping[str, str], timings: Mapping[str, float]
+        self, shard: ShardName, fingerprint: str, example_fingerprints: Mapping[str, str], timings: Mapping[str, float]
     ) -> ShardReceipt:
-        """The receipt for what was added."""
+        """The receipt for what was added, once the files are complete."""
         return ShardReceipt(
-            shard=shard.file_name,
-            fingerprint=wanted,
+            shard=str(shard),
+            fingerprint=fingerprint,
             records=self._labels.total(),
-            failures=tuple(self._failures),
+            error_rows=tuple(self._error_rows),
             label_counts=dict(self._labels),
-            versions=versions,
-            digest=self._digest.hexdigest(),
-            size=self._size,
+            example_fingerprints=example_fingerprints,
+            files={name: file.digest() for name, file in self._files.items()},
             timings=dict(timings),
         )
 
 
 @contextlib.contextmanager
-def new_shard(output: str, shard: ShardName) -> Iterator[ShardFile]:
-    """A shard's file to fill, which appears in the dataset when the block ends without an error."""
-    with storage.new_file(storage.join(output, shard.file_name)) as file:
-        yield ShardFile(file)
+def new_shard(output: str, shard: ShardName, formats: Sequence[str], schema: RecordSchema) -> Iterator[NewShard]:
+    """A shard to fill, whose files appear in the dataset when the block ends without an error.
+
+    Args:
+      output: The dataset's directory.
+      shard: Which shard.
+      formats: The names of the formats, for a file in each.
+      schema: What the records have in common.
+    """
+    names = {shard.file_name(SHARD_FORMATS.get(name).suffix): name for name in formats}
+    with contextlib.ExitStack() as stack:
+        files = {
+            file_name: (shard_format, stack.enter_context(storage.new_file(storage.join(output, file_name))))
+            for file_name, shard_format in names.items()
+        }
+        new = NewShard(files, schema)
+        yield new
+        new.finish()

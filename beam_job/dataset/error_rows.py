@@ -1,4 +1,4 @@
-"""errors.jsonl: a row for every image that gave no features."""
+"""errors.jsonl: a row for every example that gave no features."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import json
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from beam_job.core.records import Failure
+from beam_job.core.records import ErrorRow
 
 
-def pack_failure(failure: Failure) -> bytes:
-    """A failure as a line: an object with id, uri, stage, error, message, in ASCII."""
-    return json.dumps(failure.to_json()).encode("ascii") + b"\n"
+def pack_error_row(row: ErrorRow) -> bytes:
+    """A row as a line: an object with id, uri, stage, error, message, in ASCII."""
+    return json.dumps(row.to_json()).encode("ascii") + b"\n"
 
 
-def read_failures(file: BinaryIO) -> Iterator[Failure]:
-    """The failures in an errors.jsonl.
+def read_error_rows(file: BinaryIO) -> Iterator[ErrorRow]:
+    """The rows of an errors.jsonl.
 
     Raises:
-      ValueError, TypeError: a line is none.
+      ValueError, TypeError: a line is not a row.
     """
     for line in file:
-        yield Failure(**json.loads(line))
+        yield ErrorRow(**json.loads(line))

@@ -1,4 +1,4 @@
-"""Labels: from text to the index that is stored."""
+"""The label vocabulary: from a label's text to the index that is stored."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from beam_job.core.errors import InputError, UnknownLabelError
-from beam_job.core.options import nearest
+from beam_job.core.suggestions import did_you_mean
 from beam_job.runtime import storage
 
 NO_LABEL = -1
@@ -20,7 +20,7 @@ _BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 @dataclasses.dataclass(frozen=True)
 class LabelVocabulary:
-    """The labels of a dataset in the order of their indices.
+    """The labels of a dataset, in the order of their indices.
 
     Attributes:
       names: One name per index; none is blank, none appears twice.
@@ -34,7 +34,7 @@ class LabelVocabulary:
             raise InputError(f"Expected every label once in the vocabulary, found {twice!r} more than once.")
         for name in self.names:
             if not name.strip() or _BREAKS.search(name):
-                raise InputError(f"Expected labels of one line of text that is not blank, found {name!r}.")
+                raise InputError(f"Expected labels of one line of text, not blank, found {name!r}.")
 
     @cached_property
     def _index(self) -> dict[str, int]:
@@ -52,12 +52,12 @@ class LabelVocabulary:
             return self._index[label]
         except KeyError:
             raise UnknownLabelError(
-                f"Expected one of the {len(self.names)} labels given, found {label!r}{nearest(label, self._index)}"
+                f"Expected one of the {len(self.names)} labels given, found {label!r}{did_you_mean(label, self._index)}"
             ) from None
 
     @classmethod
     def build(cls, labels: Iterable[str]) -> LabelVocabulary:
-        """The vocabulary of the labels that occur.
+        """The vocabulary of the labels that occur in the input.
 
         When every label is a non-negative integer in plain decimal, an integer's index is its value, and the names
         run from 0 to the largest. Otherwise the names are sorted by code point.
@@ -86,7 +86,7 @@ class LabelVocabulary:
         """The vocabulary in a file with one label per line, UTF-8.
 
         Raises:
-          InputError: there is no such file, or it is no vocabulary.
+          InputError: there is no such file, or it is not a vocabulary.
         """
         try:
             text = storage.read_bytes(storage.absolute(path)).decode("utf-8-sig")

@@ -1,4 +1,4 @@
-"""The directory that a run writes to: may it, and what has to go first."""
+"""The directory that a run writes to: whether it may, and what it deletes first."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from beam_job.core import naming
 from beam_job.core.errors import JobFailedError, OutputError
+from beam_job.outputs.base import all_suffixes
 from beam_job.runtime import storage
 
 _SHOWN = 3
@@ -25,14 +26,14 @@ def check_target(output: str, overwrite: bool, resume: bool = False) -> list[str
 
     Args:
       output: The dataset's directory.
-      overwrite: Whether a dataset that is there may be replaced.
-      resume: Whether a dataset that is there is to be gone on with.
+      overwrite: Whether an existing dataset may be replaced.
+      resume: Whether an existing dataset is continued.
 
     Returns:
-      The files that are there and have to be deleted first.
+      The existing files that must be deleted first.
 
     Raises:
-      OutputError: something is there that may not be replaced.
+      OutputError: something exists there that must not be replaced.
     """
     if storage.is_local(output) and storage.exists(output) and not storage.is_directory(output):
         raise OutputError(f"Expected --output to be a directory, found a file at {output}.")
@@ -42,7 +43,8 @@ def check_target(output: str, overwrite: bool, resume: bool = False) -> list[str
         raise OutputError(f"The target {output} cannot be written: {error}") from None
     if not paths:
         return []
-    foreign = [path for path in paths if not naming.is_ours(storage.relative(path, output))]
+    suffixes = all_suffixes()
+    foreign = [path for path in paths if not naming.is_ours(storage.relative(path, output), suffixes)]
     if foreign:
         shown = ", ".join(foreign[:_SHOWN])
         raise OutputError(
@@ -53,8 +55,8 @@ def check_target(output: str, overwrite: bool, resume: bool = False) -> list[str
         raise OutputError("Give either --overwrite or --resume, found both.")
     if not (overwrite or resume):
         raise OutputError(
-            f"There is a dataset at {output} already; choose another --output, or give --overwrite to replace it or "
-            f"--resume to go on with it."
+            f"There is already a dataset at {output}; choose another --output, or give --overwrite to replace it or "
+            f"--resume to continue it."
         )
     names = {path: storage.relative(path, output) for path in paths}
     return [path for path, name in names.items() if name != naming.LOCK and (overwrite or naming.is_temporary(name))]
@@ -62,9 +64,9 @@ def check_target(output: str, overwrite: bool, resume: bool = False) -> list[str
 
 @contextlib.contextmanager
 def locked_target(output: str) -> Iterator[None]:
-    """Holds the target as long as the block lasts, so that no second run on this machine writes to it.
+    """Locks the target for the length of the block, so that no second run on this machine writes to it.
 
-    In a bucket there is no lock; there, the fingerprints in the receipts show that another run has been at work.
+    A bucket has no lock; there, the fingerprints in the receipts reveal another run.
 
     Raises:
       OutputError: another run holds it.
@@ -79,14 +81,14 @@ def locked_target(output: str) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise OutputError(
-            f"Another run is writing to {output}; wait for its end, or choose another --output."
+            f"Another run is writing to {output}; wait until it ends, or choose another --output."
         ) from None
     except OSError as error:
         raise OutputError(f"The target {output} cannot be written: {error}") from None
     try:
         yield
     finally:
-        # Before it is released: whoever waits with the file open then finds it gone, and makes another.
+        # Before the release: a process that waits with the file open then finds it deleted, and creates another.
         with contextlib.suppress(OSError):
             os.unlink(path)
         lock.release()
@@ -94,7 +96,7 @@ def locked_target(output: str) -> Iterator[None]:
 
 
 def clear_target(output: str, stale: list[str], identity: Mapping[str, Any]) -> None:
-    """Makes the target ready: what is stale goes, ``_SUCCESS`` first, and a first file says what is coming.
+    """Prepares the target: deletes what is stale, ``_SUCCESS`` first, and writes the identity of the run.
 
     Raises:
       OutputError: it cannot be written.
@@ -111,18 +113,23 @@ def clear_target(output: str, stale: list[str], identity: Mapping[str, Any]) -> 
 
 @contextlib.contextmanager
 def writing(output: str, name: str) -> Iterator[None]:
-    """Says what became of the target when the block, which writes ``name`` there, cannot.
+    """Turns an OSError of the block, which writes ``name`` to the target, into a message for the user.
 
     Raises:
-      JobFailedError: the operating system or the store refused; what is committed stays.
+      JobFailedError: the operating system or the store refused; committed shards stay.
     """
     try:
         yield
     except OSError as error:
         if error.errno in _FULL:
-            words = f"There is no space left for {name} at {output}. Make room"
+            words = f"There is no space left for {name} at {output}. Free some space"
         elif error.errno in _FORBIDDEN or isinstance(error, PermissionError):
-            words = f"{name} may not be written to {output} any more ({error}). Restore the permission"
+            words = f"{name} can no longer be written to {output} ({error}). Restore the permission"
         else:
-            words = f"{name} cannot be written to {output} ({error}). Mend that"
-        raise JobFailedError(f"{words}, then run again with --resume: what is committed is kept.") from error
+            words = f"{name} cannot be written to {output} ({error}). Fix the cause"
+        raise JobFailedError(f"{words}, then run again with --resume: committed shards are kept.") from error
+
+
+def withdraw_success(output: str) -> None:
+    """Deletes ``_SUCCESS``, since the dataset is about to change and is no longer complete."""
+    storage.delete([storage.join(output, naming.SUCCESS)])

@@ -1,32 +1,34 @@
-"""What an engine is, and the set of them."""
+"""What an engine is."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from beam_job.core.records import Float32Array
-from beam_job.models.spec import FrozenModel, ModelSpec, frozen_model
-from beam_job.runtime.registry import Entry, Registry
+from beam_job.engines.registry import ENGINES, REFERENCE_ENGINE
+from beam_job.modalities.base import Batch
+from beam_job.models.frozen import FrozenModel
+from beam_job.models.spec import ModelSpec, frozen_model
 
-REFERENCE_ENGINE = "tensorflow"
 FP32, BF16 = "fp32", "bf16"
 
 
 @dataclasses.dataclass(frozen=True)
 class EngineChoice:
-    """Which engine runs the model, and how it was found to agree with TensorFlow.
+    """Which engine runs the model, and how well it agrees with TensorFlow.
 
     Attributes:
       name: The engine's name in the registry.
       precision: ``fp32`` or ``bf16``.
-      reason: Why this one, in a few words.
-      parity: What was measured on pictures of the input: their number, the smallest cosine between a feature and
-        TensorFlow's in fp32, and the mean relative distance from it; None when it is TensorFlow in fp32 itself.
-      milliseconds: For each engine that was compared, its time for an image on one core of the launching machine.
+      reason: Why this one was chosen, in a few words.
+      parity: What was measured on examples of the input: their number, the smallest cosine between a feature and
+        TensorFlow's in fp32, and the mean relative distance from it; None for TensorFlow in fp32 itself.
+      milliseconds: Time per example on one core of the launching machine, for each engine that was compared.
     """
 
     name: str = REFERENCE_ENGINE
@@ -46,42 +48,44 @@ class EngineChoice:
 
 
 class Engine(Protocol):
-    """Runs a frozen model. One per process; its ``run`` is called from several threads at once."""
+    """Runs a frozen model. One per process; ``run`` is called from several threads at once.
 
-    def run(self, pixels: Float32Array) -> Mapping[str, Float32Array]:
+    Attributes:
+      batch_sizes: Precision to the engine's own batch size on a CPU. A larger one gains nothing there: the activations
+        no longer fit into a core's cache.
+      needs_fixed_shape: Whether it only takes batches of one shape, as an array of numbers.
+    """
+
+    batch_sizes: ClassVar[Mapping[str, int]]
+    needs_fixed_shape: ClassVar[bool]
+
+    def __init__(self, model: FrozenModel, batch_size: int, streams: int, precision: str) -> None:
+        """An engine that is ready to run.
+
+        Args:
+          model: The frozen model.
+          batch_size: The largest batch that it will get.
+          streams: How many threads will call it at once.
+          precision: ``fp32`` or ``bf16``.
+
+        Raises:
+          ModelError: the engine cannot run the model, or not in this precision on this CPU.
+        """
+
+    def run(self, batch: Batch) -> Mapping[str, Float32Array]:
         """The features of a batch.
 
         Args:
-          pixels: float32 [n, H, W, 3] in the model's convention, n at most the batch size the engine was made for.
+          batch: What the modality's ``batch`` gave for n examples, n at most the engine's batch size. It is not
+            modified.
 
         Returns:
-          Feature name to float32 [n, ...]; a row depends neither on its neighbours nor on n, and at the engine's own
+          Feature name to float32 [n, ...]. A row depends neither on its neighbours nor on n, and at the engine's own
           batch size not on its place either.
 
         Raises:
-          ModelRejectedError: the model refuses these pixels.
+          ModelRejectedError: the model refuses these examples.
         """
-
-
-# Each engine's own batch size at each precision: it gains nothing from a larger one on a processor, where what passes
-# from layer to layer no longer stays in a core's cache. TensorFlow's kernels for processors without AVX-512 round the
-# rows of a larger batch differently by their place.
-BATCH_SIZES = {"tensorflow": {FP32: 1, BF16: 1}, "openvino": {FP32: 2, BF16: 4}}
-
-
-class EngineType(Protocol):
-    """How an engine is made."""
-
-    def __call__(self, model: FrozenModel, batch_size: int, streams: int, precision: str) -> Engine: ...
-
-
-ENGINES: Registry[EngineType] = Registry(
-    "engine",
-    {
-        "tensorflow": Entry("beam_job.engines.tensorflow:TensorFlowEngine", "pip install tensorflow"),
-        "openvino": Entry("beam_job.engines.openvino:OpenVinoEngine", 'pip install "beam_job[openvino]"'),
-    },
-)
 
 
 def load_engine(choice: EngineChoice, spec: ModelSpec, batch_size: int, streams: int) -> Engine:
@@ -90,19 +94,19 @@ def load_engine(choice: EngineChoice, spec: ModelSpec, batch_size: int, streams:
     Args:
       choice: Which engine, at which precision.
       spec: Which model.
-      batch_size: The largest batch that it will be given.
+      batch_size: The largest batch that it will get.
       streams: How many threads will call it at once.
 
     Raises:
       UsageError: there is no such engine, or it is not installed.
-      ModelError: the model cannot be had.
+      ModelError: the model is not available.
     """
     return ENGINES.get(choice.name)(frozen_model(spec), batch_size, streams, choice.precision)
 
 
-def padded(pixels: Float32Array, batch_size: int) -> Float32Array:
-    """``pixels`` filled up with black to a full batch, so that every row is computed alike."""
-    missing = batch_size - len(pixels)
+def padded(batch: npt.NDArray[Any], batch_size: int) -> npt.NDArray[Any]:
+    """``batch`` filled up with zeros to a full batch, so that every row is computed in the same way."""
+    missing = batch_size - len(batch)
     if not missing:
-        return pixels
-    return np.concatenate((pixels, np.zeros((missing, *pixels.shape[1:]), np.float32)))
+        return batch
+    return np.concatenate((batch, np.zeros((missing, *batch.shape[1:]), batch.dtype)))

@@ -1,13 +1,11 @@
-"""Which engine runs a model: the fastest that agrees with TensorFlow on pictures of the input.
+"""Chooses the engine: the fastest that agrees with TensorFlow on examples of the input.
 
-The comparison needs every engine at once, TensorFlow among them, so it happens in a process of its own. Its verdict is
-kept in the cache for this model, these versions and this processor.
+The comparison needs all engines at once, including TensorFlow, so it happens in a separate process. Its verdict is
+cached for this model, these versions and this CPU.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import json
 import platform
 import tempfile
@@ -17,22 +15,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from beam_job.core.errors import ModelError
-from beam_job.core.options import ImageSize
 from beam_job.core.records import Float32Array
-from beam_job.engines.base import BATCH_SIZES, BF16, ENGINES, FP32, REFERENCE_ENGINE, EngineChoice
-from beam_job.models.spec import FrozenModel, ModelSpec, frozen_model
-from beam_job.runtime.cache import cached_directory, digest_of
+from beam_job.engines.base import BF16, FP32, Engine, EngineChoice
+from beam_job.engines.registry import ENGINES, REFERENCE_ENGINE
+from beam_job.modalities.base import Batch
+from beam_job.models.frozen import FrozenModel
+from beam_job.models.spec import ModelSpec, frozen_model
+from beam_job.runtime.cache import cache_key, cached_directory
 from beam_job.runtime.isolation import run_isolated
+from beam_job.runtime.versions import library_version
 
 AUTO = "auto"
-LEAST_COSINE = 0.9999
-# bfloat16 keeps 8 bits of a number: features computed in it lie some 1e-2 from those of float32, relative to their
-# length, and engines in float32 some 1e-6 from each other.
-LEAST_BF16_DISTANCE = 1e-4
+MIN_COSINE = 0.9999
+# bfloat16 has 8 significant bits: features computed in it are about 1e-2 from those of float32, relative to their
+# length; engines in float32 are about 1e-6 from each other.
+MIN_BF16_DISTANCE = 1e-4
 _VERDICT_FILE = "verdict.json"
-_VERDICT_VERSION = 1
+_VERDICT_VERSION = 2
 _TIMED_SECONDS = 0.5
 Verdict = Mapping[str, Mapping[str, Any]]
 
@@ -42,7 +44,7 @@ def choose_engine(
     wanted: str,
     precision: str,
     batch_size: int | None,
-    pictures: Callable[[], Sequence[Float32Array]],
+    examples: Callable[[], Sequence[npt.NDArray[Any]]],
     chosen_before: str | None = None,
 ) -> EngineChoice:
     """The engine for a run.
@@ -51,29 +53,40 @@ def choose_engine(
       spec: The model.
       wanted: An engine's name, or ``auto``.
       precision: ``fp32`` or ``bf16``.
-      batch_size: How many images it will be given at once, or None for each engine's own.
-      pictures: Gives some pictures of the input in the model's convention, float32 [H, W, 3] each; asked only when this
-        machine has not compared the engines for this model yet.
-      chosen_before: What ``auto`` has taken in the run that this one goes on with, to stay with as long as it agrees.
+      batch_size: The largest batch that it will get, or None for each engine's own.
+      examples: Gives some examples of the input as the modality prepares them; called only when this machine has not
+        compared the engines for this model yet.
+      chosen_before: The engine of the run that this one resumes, which is kept as long as it agrees.
 
     Raises:
       UsageError: the engine that is wanted is not installed.
       ModelError: it does not agree with TensorFlow, or does not compute in that precision on this processor.
     """
-    if wanted != AUTO:
-        ENGINES.get(wanted)
-    candidates = [name for name in ENGINES if _installed(name)] if wanted == AUTO else [wanted]
+    candidates = _candidates(spec, wanted)
     if candidates == [REFERENCE_ENGINE] and precision == FP32:
-        reason = "asked for" if wanted != AUTO else "the only one that is installed"
+        reason = "asked for" if wanted != AUTO else "the only one that is installed and takes this modality"
         return EngineChoice(REFERENCE_ENGINE, FP32, reason)
-    verdict = _verdict(spec, candidates, precision, batch_size, pictures)
+    verdict = _verdict(spec, candidates, precision, batch_size, examples)
     if not verdict:
-        return EngineChoice(REFERENCE_ENGINE, precision, "no picture at the input's beginning to compare others on")
+        return EngineChoice(REFERENCE_ENGINE, precision, "the input has no usable example at its start to compare on")
     return _choice(verdict, wanted, precision, chosen_before)
 
 
+def _candidates(spec: ModelSpec, wanted: str) -> list[str]:
+    """The engine that is wanted, or all that are installed and take the model's batches.
+
+    Raises:
+      UsageError: the engine that is wanted is not installed.
+    """
+    if wanted != AUTO:
+        ENGINES.get(wanted)
+        return [wanted]
+    installed = [name for name in ENGINES if ENGINES.is_installed(name)]
+    return [name for name in installed if spec.modality.fixed_shape or not ENGINES.get(name).needs_fixed_shape]
+
+
 def _choice(verdict: Verdict, wanted: str, precision: str, chosen_before: str | None = None) -> EngineChoice:
-    """The fastest engine of those whose features can be used, or the one that was chosen before."""
+    """The fastest engine whose features are fit for use, or the one that was chosen before."""
     fit = {name: found for name, found in verdict.items() if _is_fit(found, precision)}
     if not fit:
         words = "; ".join(f"{name}: {_fault(found, precision)}" for name, found in verdict.items())
@@ -90,7 +103,7 @@ def _choice(verdict: Verdict, wanted: str, precision: str, chosen_before: str | 
     reason = "asked for" if wanted != AUTO else f"the fastest of {', '.join(fit)}{faults}"
     found = fit[name]
     reference = name == REFERENCE_ENGINE and precision == FP32
-    parity = None if reference else {key: found[key] for key in ("images", "least_cosine", "mean_relative_distance")}
+    parity = None if reference else {key: found[key] for key in ("examples", "min_cosine", "mean_relative_distance")}
     milliseconds = {other: float(found["milliseconds"]) for other, found in fit.items()}
     return EngineChoice(name, precision, reason, parity, milliseconds)
 
@@ -99,8 +112,8 @@ def _is_fit(found: Mapping[str, Any], precision: str) -> bool:
     if "error" in found:
         return False
     if precision == BF16:
-        return bool(found["mean_relative_distance"] >= LEAST_BF16_DISTANCE)
-    return bool(found["least_cosine"] >= LEAST_COSINE)
+        return bool(found["mean_relative_distance"] >= MIN_BF16_DISTANCE)
+    return bool(found["min_cosine"] >= MIN_COSINE)
 
 
 def _fault(found: Mapping[str, Any], precision: str) -> str:
@@ -108,11 +121,7 @@ def _fault(found: Mapping[str, Any], precision: str) -> str:
         return str(found["error"])
     if precision == BF16:
         return "it computes in float32 on this processor"
-    return f"a cosine of {found['least_cosine']:.6f}, below {LEAST_COSINE}"
-
-
-def _installed(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
+    return f"a cosine of {found['min_cosine']:.6f}, below {MIN_COSINE}"
 
 
 def _processor() -> list[str]:
@@ -129,16 +138,16 @@ def _verdict(
     candidates: Sequence[str],
     precision: str,
     batch_size: int | None,
-    pictures: Callable[[], Sequence[Float32Array]],
+    examples: Callable[[], Sequence[npt.NDArray[Any]]],
 ) -> Verdict:
-    versions = [importlib.metadata.version(name) for name in ENGINES if _installed(name)]
-    batch_sizes = {name: batch_size or BATCH_SIZES[name][precision] for name in candidates}
-    key = digest_of(
+    versions = [library_version(name) for name in ENGINES if ENGINES.is_installed(name)]
+    batch_sizes = {name: batch_size or ENGINES.get(name).batch_sizes[precision] for name in candidates}
+    key = cache_key(
         [
             _VERDICT_VERSION,
             spec.digest,
             [str(layer) for layer in spec.options.layer],
-            spec.preprocessing.to_json(),
+            spec.modality.preprocessing(),
             versions,
             _processor(),
             list(candidates),
@@ -149,19 +158,17 @@ def _verdict(
     model = frozen_model(spec)
 
     def make(folder: Path) -> None:
-        found = pictures()
+        found = examples()
         if not found:
-            raise _NoPicturesError
+            raise _NoExamplesError
         with tempfile.NamedTemporaryFile(suffix=".npy") as file:
             np.save(file, np.stack(found))
             file.flush()
             verdict = run_isolated(
                 f"{__name__}:compare_engines",
                 graph=str(model.graph),
-                source=model.input,
-                outputs=dict(model.outputs),
-                size=[model.size.height, model.size.width],
-                pictures=file.name,
+                model=model.to_json(),
+                examples=file.name,
                 batch_sizes=batch_sizes,
                 precision=precision,
             )
@@ -169,62 +176,55 @@ def _verdict(
 
     try:
         folder = cached_directory("engines", key, make)
-    except _NoPicturesError:
+    except _NoExamplesError:
         return {}
     verdict: Verdict = json.loads((folder / _VERDICT_FILE).read_text())
     return verdict
 
 
-class _NoPicturesError(Exception):
+class _NoExamplesError(Exception):
     pass
 
 
 def compare_engines(
-    graph: str,
-    source: str,
-    outputs: Mapping[str, str],
-    size: Sequence[int],
-    pictures: str,
-    batch_sizes: Mapping[str, int],
-    precision: str,
+    graph: str, model: Mapping[str, Any], examples: str, batch_sizes: Mapping[str, int], precision: str
 ) -> dict[str, dict[str, Any]]:
-    """Compares engines with TensorFlow in fp32; runs in a process of its own.
+    """Compares engines with TensorFlow in fp32; runs in a separate process.
 
     Args:
       graph: Path of the frozen graph.
-      source: Name of its input.
-      outputs: Feature name to the name of its tensor.
-      size: Height and width of the input.
-      pictures: Path of a .npy file, float32 [n, H, W, 3] in the model's convention.
-      batch_sizes: The engines to compare, and how many images each is given at once.
-      precision: What they compute in.
+      model: The frozen model, as its ``to_json`` describes it.
+      examples: Path of a .npy file with a batch of examples.
+      batch_sizes: The engines to compare, and the batch size of each.
+      precision: ``fp32`` or ``bf16``.
 
     Returns:
-      By engine: ``error``, or ``images``, ``least_cosine``, ``mean_relative_distance`` and ``milliseconds`` for an
-      image on one core.
+      By engine: ``error``, or ``examples``, ``min_cosine``, ``mean_relative_distance`` and ``milliseconds`` per example
+      on one core.
     """
-    model = FrozenModel(Path(graph), source, outputs, {}, ImageSize(*size), False, 0)
-    images: Float32Array = np.load(pictures)
-    reference_engine = ENGINES.get(REFERENCE_ENGINE)(model, BATCH_SIZES[REFERENCE_ENGINE][FP32], 1, FP32)
-    reference = [reference_engine.run(image[np.newaxis]) for image in images]
+    frozen = FrozenModel.from_json(Path(graph), model)
+    batch: npt.NDArray[Any] = np.load(examples)
+    reference_type = ENGINES.get(REFERENCE_ENGINE)
+    reference_engine = reference_type(frozen, reference_type.batch_sizes[FP32], 1, FP32)
+    reference = [reference_engine.run(example[np.newaxis]) for example in batch]
     found: dict[str, dict[str, Any]] = {}
     for name, batch_size in batch_sizes.items():
         try:
-            engine = ENGINES.get(name)(model, batch_size, 1, precision)
-            answers = [engine.run(image[np.newaxis]) for image in images]
-        except Exception as error:  # an engine that stumbles over the model is not chosen, whatever it stumbles with
+            engine = ENGINES.get(name)(frozen, batch_size, 1, precision)
+            answers = [engine.run(example[np.newaxis]) for example in batch]
+        except Exception as error:  # an engine that fails on the model is not chosen, however it fails
             found[name] = {"error": " ".join(str(error).split())[:300]}
             continue
         pairs = [
             (expected[output].ravel(), answer[output].ravel())
             for expected, answer in zip(reference, answers, strict=True)
-            for output in outputs
+            for output in frozen.outputs
         ]
         found[name] = {
-            "images": len(images),
-            "least_cosine": round(min(_cosine(one, two) for one, two in pairs), 8),
+            "examples": len(batch),
+            "min_cosine": round(min(_cosine(one, two) for one, two in pairs), 8),
             "mean_relative_distance": round(float(np.mean([_distance(one, two) for one, two in pairs])), 8),
-            "milliseconds": _milliseconds(engine, images, batch_size),
+            "milliseconds": _milliseconds(engine, batch, batch_size),
         }
     return found
 
@@ -244,11 +244,23 @@ def _distance(one: Float32Array, two: Float32Array) -> float:
     return float(np.linalg.norm(two - one)) / length if length else float(np.linalg.norm(two))
 
 
-def _milliseconds(engine: Any, images: Float32Array, batch_size: int) -> float:
-    batch = np.resize(images, (batch_size, *images.shape[1:]))
+def _milliseconds(engine: Engine, examples: npt.NDArray[Any], batch_size: int) -> float:
+    batch = np.resize(examples, (batch_size, *examples.shape[1:]))
+    return round(milliseconds_per_example(engine, batch, batch_size, _TIMED_SECONDS), 3)
+
+
+def milliseconds_per_example(engine: Engine, batch: Batch, count: int, seconds: float) -> float:
+    """The time per example in one thread, from calls on the same batch, after a first one that is not counted.
+
+    Args:
+      engine: The engine.
+      batch: A batch.
+      count: The number of examples in it.
+      seconds: How long to measure.
+    """
     engine.run(batch)
     start, runs = time.perf_counter(), 0
-    while time.perf_counter() - start < _TIMED_SECONDS:
+    while time.perf_counter() - start < seconds:
         engine.run(batch)
         runs += 1
-    return round((time.perf_counter() - start) * 1000 / (runs * batch_size), 3)
+    return (time.perf_counter() - start) * 1000 / (runs * count)

@@ -1,25 +1,32 @@
-"""The engine that TensorFlow itself is."""
+"""TensorFlow as an engine: the reference, and the only one that runs every model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from beam_job.core.errors import ModelRejectedError
 from beam_job.core.records import Float32Array
-from beam_job.engines.base import BF16, padded
-from beam_job.models.spec import FrozenModel
+from beam_job.engines.base import BF16, FP32, padded
+from beam_job.modalities.base import Batch
+from beam_job.models.frozen import FrozenModel
 from beam_job.runtime.tensorflow import import_tensorflow
 
 
 class TensorFlowEngine:
-    """Runs the frozen graph, always on a full batch, on a graphics card where TensorFlow sees one.
+    """Runs the frozen graph, always on a full batch, on a GPU if TensorFlow sees one.
 
-    The graph lives in a session of its own, whose settings are nobody else's: an engine in bfloat16 leaves the rest of
-    the process as it was. On a processor each operation takes one thread and ``streams`` calls run side by side, which
-    beats one call on several threads.
+    The graph is in a session of its own, whose settings affect nothing else: an engine in bfloat16 leaves the rest of
+    the process as it was. On a CPU each operation takes one thread and ``streams`` calls run side by side, which is
+    faster than one call on several threads.
     """
+
+    # TensorFlow's kernels for CPUs without AVX-512 round the rows of a larger batch differently, by their place.
+    batch_sizes: ClassVar[Mapping[str, int]] = {FP32: 1, BF16: 1}
+    needs_fixed_shape: ClassVar[bool] = False
 
     def __init__(self, model: FrozenModel, batch_size: int, streams: int, precision: str) -> None:
         self._tf = tf = import_tensorflow()
@@ -39,17 +46,23 @@ class TensorFlowEngine:
         session = tf.compat.v1.Session(graph=graph, config=settings)
         self._call = session.make_callable(list(model.outputs.values()), feed_list=[model.input])
 
-    def run(self, pixels: Float32Array) -> Mapping[str, Float32Array]:
-        answer = self._run(padded(pixels, self._batch_size))
-        return {name: values[: len(pixels)] for name, values in zip(self._names, answer, strict=True)}
+    def run(self, batch: Batch) -> Mapping[str, Float32Array]:
+        if isinstance(batch, list):  # rows of different lengths
+            answers = [self._run(row[np.newaxis]) for row in batch]
+            answer = [np.concatenate(parts) for parts in zip(*answers, strict=True)]
+        elif batch.dtype.hasobject:  # strings, whose rows do not share a kernel
+            answer = self._run(batch)
+        else:
+            answer = self._run(padded(batch, self._batch_size))
+        return {name: values[: len(batch)] for name, values in zip(self._names, answer, strict=True)}
 
-    def _run(self, batch: Float32Array) -> list[Float32Array]:
+    def _run(self, batch: npt.NDArray[Any]) -> list[Float32Array]:
         try:
             answer: list[Float32Array] = self._call(batch)
         except self._tf.errors.InvalidArgumentError as error:
-            raise ModelRejectedError(f"the model refused the pixels: {error.message.splitlines()[0]}") from None
+            raise ModelRejectedError(f"the model refused the example: {error.message.splitlines()[0]}") from None
         except self._tf.errors.ResourceExhaustedError:
-            # A graphics card's memory does not hold the batch: half of it may fit.
+            # The batch does not fit into the GPU's memory; half of it may.
             if len(batch) == 1:
                 raise
             middle = len(batch) // 2

@@ -1,4 +1,4 @@
-"""How good a head is: pure functions of what it said and what is true."""
+"""How good a head is: pure functions of its probabilities and the truth."""
 
 from __future__ import annotations
 
@@ -17,19 +17,31 @@ Truth = npt.NDArray[np.bool_]
 
 
 @dataclasses.dataclass(frozen=True)
+class Epoch:
+    """One epoch of training; accuracies in [0, 1]."""
+
+    model: str
+    number: int
+    loss: float
+    accuracy: float
+    validation_loss: float
+    validation_accuracy: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What a head is worth on one split.
+    """How good a head is on one split.
 
     Attributes:
-      images: How many there are.
-      accuracy: Share of the images whose labels were all found, and no others.
-      classes: Class name to its ``precision``, ``recall``, ``f1`` and ``images``; None where nothing is divided by.
-      confusion: int [C, C], true class by found class; None when an image may have several.
+      examples: Number of examples.
+      accuracy: Share of the examples whose predicted labels are exactly the true ones.
+      classes: Class name to its ``precision``, ``recall``, ``f1`` and ``examples``; None for a division by zero.
+      confusion: int [C, C], true class by predicted class; None when an example may have several.
       calibration_error: Expected calibration error, in [0, 1].
-      calibration: A row per bin of confidence that is not empty: mean confidence, share that is right, number.
+      calibration: A row per non-empty bin of confidence: mean confidence, share that is correct, number.
     """
 
-    images: int
+    examples: int
     accuracy: float
     classes: dict[str, dict[str, Any]]
     confusion: list[list[int]] | None
@@ -37,43 +49,43 @@ class Evaluation:
     calibration: list[tuple[float, float, int]]
 
     def to_json(self) -> dict[str, Any]:
-        """As it stands in metrics.json."""
+        """The evaluation as in metrics.json."""
         return dataclasses.asdict(self)
 
 
 def evaluate(probabilities: Float32Array, truth: Truth, names: list[str], multi_label: bool) -> Evaluation:
-    """Compares what a head said with what is true.
+    """Compares the probabilities of a head with the truth.
 
     Args:
       probabilities: float32 [N, C] in [0, 1].
       truth: bool [N, C].
       names: The classes' names, C of them.
-      multi_label: Whether an image may have any number of classes, rather than one.
+      multi_label: Whether an example may have any number of classes, rather than one.
     """
-    found = decide(probabilities, multi_label)
-    hits, said, true = (found & truth).sum(0), found.sum(0), truth.sum(0)
+    predicted = decide(probabilities, multi_label)
+    hits, positive, true = (predicted & truth).sum(0), predicted.sum(0), truth.sum(0)
     classes = {
         name: {
-            "precision": _ratio(hits[place], said[place]),
+            "precision": _ratio(hits[place], positive[place]),
             "recall": _ratio(hits[place], true[place]),
-            "f1": _ratio(2 * hits[place], said[place] + true[place]),
-            "images": int(true[place]),
+            "f1": _ratio(2 * hits[place], positive[place] + true[place]),
+            "examples": int(true[place]),
         }
         for place, name in enumerate(names)
     }
-    confusion = None if multi_label else (truth.T.astype(np.int64) @ found.astype(np.int64)).tolist()
+    confusion = None if multi_label else (truth.T.astype(np.int64) @ predicted.astype(np.int64)).tolist()
     if multi_label:
-        confidence, right = np.maximum(probabilities, 1 - probabilities).ravel(), (found == truth).ravel()
+        confidence, right = np.maximum(probabilities, 1 - probabilities).ravel(), (predicted == truth).ravel()
     else:
-        confidence, right = probabilities.max(1), (found & truth).any(1)
+        confidence, right = probabilities.max(1), (predicted & truth).any(1)
     bins = calibration(confidence, right)
     error = sum(abs(mean - share) * count for mean, share, count in bins) / max(1, len(right))
-    accuracy = float((found == truth).all(1).mean()) if len(truth) else 0.0
+    accuracy = float((predicted == truth).all(1).mean()) if len(truth) else 0.0
     return Evaluation(len(truth), accuracy, classes, confusion, float(error), bins)
 
 
 def decide(probabilities: Float32Array, multi_label: bool) -> Truth:
-    """The classes that probabilities speak for, bool [N, C]: the likeliest, or all that are likelier than not."""
+    """The predicted classes, bool [N, C]: the most likely one, or all with a probability above 0.5."""
     if multi_label:
         return np.asarray(probabilities > 0.5)
     decided = np.zeros(probabilities.shape, np.bool_)
@@ -82,7 +94,7 @@ def decide(probabilities: Float32Array, multi_label: bool) -> Truth:
 
 
 def calibration(confidence: npt.NDArray[Any], right: npt.NDArray[Any]) -> list[tuple[float, float, int]]:
-    """Mean confidence, share that is right and number, for each of the equal bins of confidence that is not empty.
+    """Mean confidence, share that is correct and number, for each non-empty bin of equal width.
 
     >>> calibration(np.array([0.9, 0.9, 0.1]), np.array([True, False, False]))
     [(0.1, 0.0, 1), (0.9, 0.5, 2)]
@@ -95,7 +107,7 @@ def calibration(confidence: npt.NDArray[Any], right: npt.NDArray[Any]) -> list[t
 
 
 def nearest_neighbours(known: Float32Array, truth: Truth, asked: Float32Array) -> Float32Array:
-    """The baseline that needs no training: the shares of the classes among the nearest features by cosine.
+    """The baseline without training: the shares of the classes among the nearest features by cosine.
 
     Args:
       known: float32 [M, D], M at least 1.
@@ -106,7 +118,7 @@ def nearest_neighbours(known: Float32Array, truth: Truth, asked: Float32Array) -
       float32 [N, C] in [0, 1].
     """
     near = nearest(asked, known)
-    # A hair for closeness, so that the nearest one decides a tie.
+    # A small weight for closeness, so that the nearest one breaks a tie.
     weights = 1 + np.float32(1e-3) * near.cosines
     shares = np.zeros((len(asked), truth.shape[1]), np.float32)
     for place in range(near.rows.shape[1]):

@@ -1,4 +1,4 @@
-"""The nearest features by cosine, among themselves or among others."""
+"""The nearest features by cosine, within one set or in another one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from beam_job.core.records import Float32Array
 
 NEIGHBOURS = 5
-_ROWS_AT_A_TIME = 512
+_BLOCK_ROWS = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,20 +21,21 @@ class Neighbours:
     cosines: Float32Array
 
 
-def nearest(asked: Float32Array, known: Float32Array | None = None) -> Neighbours:
-    """The nearest known rows of each row that is asked about, at most ``NEIGHBOURS``.
+def nearest(queries: Float32Array, known: Float32Array | None = None) -> Neighbours:
+    """The nearest known rows of each query row, at most ``NEIGHBOURS``.
 
     Args:
-      asked: float32 [N, D].
-      known: float32 [M, D], M at least 1; without it the rows of ``asked`` (N at least 2), none its own neighbour.
+      queries: float32 [N, D].
+      known: float32 [M, D], M at least 1; without it the queries themselves (N at least 2), where no row is its own
+        neighbour.
     """
-    unit_asked = _unit(asked)
-    unit_known = unit_asked if known is None else _unit(known)
+    unit_queries = _unit(queries)
+    unit_known = unit_queries if known is None else _unit(known)
     count = min(NEIGHBOURS, len(unit_known) - (known is None))
-    rows, cosines = np.zeros((len(asked), count), np.int64), np.zeros((len(asked), count), np.float32)
-    for start in range(0, len(asked), _ROWS_AT_A_TIME):
-        block = slice(start, start + _ROWS_AT_A_TIME)
-        closeness = unit_asked[block] @ unit_known.T
+    rows, cosines = np.zeros((len(queries), count), np.int64), np.zeros((len(queries), count), np.float32)
+    for start in range(0, len(queries), _BLOCK_ROWS):
+        block = slice(start, start + _BLOCK_ROWS)
+        closeness = unit_queries[block] @ unit_known.T
         if known is None:
             here = np.arange(len(closeness))
             closeness[here, here + start] = -np.inf

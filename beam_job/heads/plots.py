@@ -1,26 +1,23 @@
-"""Pictures of a training: how it went, which classes are taken for which, and how far its confidence can be trusted."""
+"""Plots of a training: losses by epoch, the confusion of classes, and the calibration."""
 
 from __future__ import annotations
 
 import functools
 import os
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from beam_job.core.errors import UsageError
-from beam_job.heads.evaluation import Evaluation
-
-if TYPE_CHECKING:
-    from beam_job.heads.training import Epoch
+from beam_job.heads.evaluation import Epoch, Evaluation
 
 _NAMED_CLASSES, _NAME_WIDTH = 40, 24
 _NUMBERED_CLASSES = 20
 
 
 def import_figure() -> Any:
-    """Matplotlib's class of figures.
+    """Matplotlib's Figure class.
 
     Raises:
       UsageError: Matplotlib is not installed.
@@ -33,7 +30,7 @@ def import_figure() -> Any:
 
 
 def write_plots(folder: str, classes: list[str], epochs: Sequence[Epoch], found: Evaluation) -> None:
-    """Writes ``epochs.png``, ``calibration.png`` and, where an image has one class, ``confusion.png`` into a folder.
+    """Writes ``epochs.png``, ``calibration.png`` and, where an example has one class, ``confusion.png`` into a folder.
 
     Raises:
       UsageError: Matplotlib is not installed.
@@ -65,7 +62,7 @@ def _calibration(figure: Any, found: Evaluation) -> Any:
     confidence, right, count = zip(*found.calibration, strict=True)
     sizes = 20 + 200 * np.array(count) / max(count)
     axes.scatter(confidence, right, sizes)
-    axes.set(xlabel="confidence", ylabel="share that is right", xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
+    axes.set(xlabel="confidence", ylabel="share that is correct", xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
     axes.set_title(f"expected calibration error {found.calibration_error:.3f}", fontsize=10)
     return figure
 
@@ -74,9 +71,9 @@ def _confusion(figure: Any, classes: list[str], confusion: list[list[int]]) -> A
     axes, counts = figure.add_subplot(), np.array(confusion)
     shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set(xlabel="found", ylabel="true")
+    axes.set(xlabel="predicted", ylabel="true")
     if len(classes) <= _NAMED_CLASSES:
-        # The names are anybody's text, and a dollar sign would begin a formula.
+        # Names are arbitrary text, and a dollar sign would start a formula.
         names = [_short(name).replace("$", r"\$") for name in classes]
         axes.set_xticks(range(len(classes)), names, rotation=90)
         axes.set_yticks(range(len(classes)), names)

@@ -1,84 +1,72 @@
-"""What a source is, and which one an input asks for."""
+"""What an input is, and which one a path asks for."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from typing import Protocol
+import abc
+from collections.abc import Collection, Iterator
+from typing import ClassVar
 
 from beam_job.core.errors import InputError
-from beam_job.core.records import ImageRef
+from beam_job.core.records import ExampleRef
+from beam_job.inputs.registry import INPUTS
 from beam_job.runtime import storage
-from beam_job.runtime.registry import Entry, Registry
-
-GLOB_CHARACTERS = re.compile(r"[*?\[]")
 
 
-class Source(Protocol):
-    """An input. Instances are small and travel to the workers, where the listing happens.
+class Source(abc.ABC):
+    """An input, made from its path. Small; travels to the workers, where the listing happens.
 
     Attributes:
       ids_unique: Whether two refs cannot have the same id, by the way ids are made.
     """
 
-    ids_unique: bool
+    ids_unique: ClassVar[bool]
 
-    def check(self) -> None:
-        """Looks at the input as far as a launch can afford.
+    @classmethod
+    @abc.abstractmethod
+    def matches(cls, path: str) -> bool:
+        """Whether this kind of input can list what is at ``path``, an absolute path or a URL."""
+
+    def check(self) -> None:  # noqa: B027 - most inputs have nothing to check
+        """Checks what a launch can check in a moment.
 
         Raises:
-          InputError: it cannot be right.
+          InputError: the input is wrong as a whole.
         """
 
+    @abc.abstractmethod
     def units(self) -> Iterator[str]:
-        """Cuts the input into parts that may be listed in parallel."""
+        """Cuts the input into parts that can be listed in parallel."""
 
-    def refs(self, unit: str) -> Iterator[ImageRef]:
-        """Lists one part. An entry that cannot be used comes as a ref with its problem."""
+    @abc.abstractmethod
+    def refs(self, unit: str, suffixes: Collection[str]) -> Iterator[ExampleRef]:
+        """Lists one part. An entry that cannot be used becomes a ref with its problem.
 
-
-def all_refs(source: Source) -> Iterator[ImageRef]:
-    """Everything in a source, part by part, as it is asked for."""
-    return (ref for unit in source.units() for ref in source.refs(unit))
-
-
-class SourceType(Protocol):
-    """How a source is made from ``--input``."""
-
-    def __call__(self, path: str) -> Source: ...
+        Args:
+          unit: One of :meth:`units`.
+          suffixes: Suffixes, in lower case, of the files that are examples of the run's modality. Inputs that do not
+            name their files one by one take only those.
+        """
 
 
-SOURCES: Registry[SourceType] = Registry(
-    "source",
-    {
-        "class_folders": Entry("beam_job.inputs.class_folders:ClassFolders"),
-        "glob": Entry("beam_job.inputs.globs:Glob"),
-        "manifest": Entry("beam_job.inputs.manifests:Manifest"),
-    },
-)
+def all_refs(source: Source, suffixes: Collection[str]) -> Iterator[ExampleRef]:
+    """Everything in an input, part by part, listed as it is consumed; arguments as for :meth:`Source.refs`."""
+    return (ref for unit in source.units() for ref in source.refs(unit, suffixes))
 
 
 def open_source(path: str) -> Source:
-    """The source that an input's form asks for: a manifest by its suffix, a glob, or a directory.
+    """The input at a path.
 
     Raises:
-      InputError: there is nothing at the path.
+      InputError: there is nothing at the path that can be listed.
     """
     path = storage.absolute(path)
-    if path.lower().endswith((".csv", ".jsonl")):
-        kind = "manifest"
-    elif GLOB_CHARACTERS.search(path) and not (storage.is_local(path) and storage.is_directory(path)):
-        kind = "glob"  # a local directory may have such characters in its name; in a bucket they are wildcards
-    elif storage.is_directory(path):
-        kind = "class_folders"
-    elif storage.exists(path):
-        kind = "glob"
-    else:
-        raise InputError(
-            f"Expected --input to be a directory with a folder per class, a glob, or a .csv or .jsonl manifest; "
-            f"there is nothing at {path!r}."
-        )
-    return SOURCES.get(kind)(path)
+    for source in INPUTS.latest_first():
+        if source.matches(path):
+            return source(path)  # type: ignore[call-arg]
+    raise InputError(
+        f"Expected --input to be a directory with a folder per class, a glob, or a .csv or .jsonl manifest; "
+        f"there is nothing at {path!r}."
+    )
 
 
 def readable_id(path: str) -> str:

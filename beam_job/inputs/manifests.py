@@ -1,4 +1,4 @@
-"""A manifest: a CSV or JSONL file with a row per image."""
+"""A manifest: a CSV or JSONL file with a row per example."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import csv
 import dataclasses
 import io
 import json
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, ClassVar
 
 from beam_job.core.errors import BadReferenceError, InputError
-from beam_job.core.records import ImageRef
+from beam_job.core.records import ExampleRef
 from beam_job.core.sharding import is_split_name
-from beam_job.inputs.base import readable_id
+from beam_job.inputs.base import Source, readable_id
 from beam_job.runtime import storage
 
+_SUFFIXES = (".csv", ".jsonl")
 COLUMNS = ("uri", "label", "id", "split", "group")
 Row = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Manifest:
+class Manifest(Source):
     """Rows with the columns uri, and optionally label, id, split, group; other columns are ignored.
 
     A uri that is no URL and no absolute path is relative to the manifest's directory. Without an id, the path relative
@@ -28,7 +29,11 @@ class Manifest:
     """
 
     path: str
-    ids_unique = False
+    ids_unique: ClassVar[bool] = False
+
+    @classmethod
+    def matches(cls, path: str) -> bool:
+        return path.lower().endswith(_SUFFIXES)
 
     def check(self) -> None:
         try:
@@ -38,7 +43,7 @@ class Manifest:
         except OSError as error:
             raise InputError(f"The manifest {self.path!r} cannot be read: {error}") from None
         if first is None:
-            raise InputError(f"The manifest {self.path!r} has no rows, so there is no image to extract.")
+            raise InputError(f"The manifest {self.path!r} has no rows, so there is nothing to extract.")
         columns = [str(name) for name in first[1]] if isinstance(first[1], Mapping) else []
         if isinstance(first[1], Mapping) and "uri" not in columns:
             raise InputError(
@@ -49,14 +54,14 @@ class Manifest:
     def units(self) -> Iterator[str]:
         yield self.path
 
-    def refs(self, unit: str) -> Iterator[ImageRef]:
+    def refs(self, unit: str, suffixes: Collection[str]) -> Iterator[ExampleRef]:
         root = storage.parent(unit)
         for line, row in self._rows():
             try:
                 yield _ref(row, root)
             except BadReferenceError as error:
                 name = f"{storage.relative(unit, root)}:{line}"
-                yield ImageRef(name, unit, problem=f"line {line}: {error}")
+                yield ExampleRef(name, unit, problem=f"line {line}: {error}")
 
     def _rows(self) -> Iterator[tuple[int, Row | str]]:
         """Line number and row; a row that cannot be parsed comes as the sentence that says why."""
@@ -96,7 +101,7 @@ def _jsonl_rows(text: io.TextIOWrapper) -> Iterator[tuple[int, Row | str]]:
         yield number, row if isinstance(row, dict) else f"expected a JSON object, found {type(row).__name__}"
 
 
-def _ref(row: Row | str, root: str) -> ImageRef:
+def _ref(row: Row | str, root: str) -> ExampleRef:
     if isinstance(row, str):
         raise BadReferenceError(row)
     uri = _text(row, "uri")
@@ -107,7 +112,7 @@ def _ref(row: Row | str, root: str) -> ImageRef:
     split = _text(row, "split")
     if split is not None and not is_split_name(split):
         raise BadReferenceError(f"expected a split of letters, digits and underscores, found {split!r}")
-    return ImageRef(
+    return ExampleRef(
         id=_text(row, "id") or readable_id(storage.relative(uri, root)),
         uri=uri,
         label=_text(row, "label"),

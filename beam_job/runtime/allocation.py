@@ -1,11 +1,11 @@
-"""How the process asks for memory.
+"""How the process allocates memory.
 
-A picture passes through arrays of a few hundred kilobytes that live for a millisecond. The C library of Linux gives
-blocks of that size back to the system as soon as they are freed, and the system clears them anew for the next picture:
-as long as decoding itself takes. Keeping them halves the cost of a picture.
+An image passes through arrays of a few hundred kilobytes that live for a millisecond. The C library of Linux returns
+blocks of that size to the system as soon as they are freed, and the system clears them again for the next image, which
+takes as long as decoding. Keeping the blocks halves the cost of an image.
 
-What is kept must be kept once. The library would also give every thread a store of its own, an arena, up to eight for
-each core, and the contents of files, which many threads read, would lie about in all of them.
+Freed blocks must be kept once, not once per thread: by default glibc has up to eight arenas per core, and the contents
+of files, which many threads read, would fill all of them.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _LARGEST_SCRATCH = 64 << 20
 
 
 def keep_freed_memory(threads: int) -> bool:
-    """Has this process keep the memory that it frees from now on, up to some 64 megabytes, for what it needs next.
+    """Makes this process keep the memory that it frees from now on, up to about 64 MB, for later allocations.
 
-    What it has freed so far, as a model that was loaded and compiled leaves it behind, is given back.
+    Memory that was freed before, for instance while a model was loaded and compiled, is returned to the system.
 
     Args:
-      threads: How many ask for memory at the same time; more may, and wait for each other.
+      threads: Number of malloc arenas: how many threads can allocate without waiting for each other.
 
     Returns:
-      Whether the C library can be told so; only glibc can, and others do as they do.
+      Whether the C library supports it; only glibc does.
     """
     try:
         library = ctypes.CDLL(None)
@@ -48,28 +48,28 @@ def keep_freed_memory(threads: int) -> bool:
 
 
 class Scratch(threading.local):
-    """A block of bytes that each thread has for itself and fills again and again."""
+    """A block of bytes per thread that is used again and again."""
 
     def __init__(self) -> None:
         self._block: npt.NDArray[Any] = np.empty(0, np.uint8)
 
     def block(self, size: int) -> npt.NDArray[np.uint8]:
-        """uint8 [>= size], of any content; what the thread was given before is overwritten with it.
+        """uint8 [>= size] with arbitrary content; the same memory that the thread got before.
 
         Args:
-          size: Bytes; beyond 64 megabytes the block is not kept.
+          size: Number of bytes; a block above 64 MB is not kept.
         """
         if size > _LARGEST_SCRATCH:
             return np.empty(size, np.uint8)
         if size > len(self._block):
-            self._block = _large_pages(size)
+            self._block = _huge_pages(size)
         return self._block
 
 
-def _large_pages(size: int) -> npt.NDArray[np.uint8]:
-    """uint8 [size] in large pages where the system has them: a picture of 12 megapixels is 12,000 small ones."""
+def _huge_pages(size: int) -> npt.NDArray[np.uint8]:
+    """uint8 [size] in huge pages where the system has them: 12 megapixels take 12,000 pages of the normal size."""
     block = mmap.mmap(-1, size)
     if hasattr(mmap, "MADV_HUGEPAGE"):  # Linux
-        with contextlib.suppress(OSError):  # built without them
+        with contextlib.suppress(OSError):  # a kernel without huge pages
             block.madvise(mmap.MADV_HUGEPAGE)
     return np.frombuffer(block, np.uint8)

@@ -1,7 +1,7 @@
-"""The cache on this machine for what is costly to make: models that were exported, copied or frozen.
+"""A cache on this machine for what is expensive to make: models that were exported, copied or frozen.
 
-An entry is a directory that one process makes while the others wait; it appears whole, with a digest of its content
-beside it, and one whose content no longer fits its digest is made again.
+An entry is a directory that one process makes while others wait. It appears whole, with a digest of its content beside
+it; an entry that no longer matches its digest is made again.
 """
 
 from __future__ import annotations
@@ -29,18 +29,18 @@ def cache_root() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "beam_job"
 
 
-def digest_of(identity: Any) -> str:
-    """A key for what is described by ``identity``, which JSON can hold: 32 hexadecimal digits."""
+def cache_key(identity: Any) -> str:
+    """A key for what ``identity``, a value that JSON can hold, describes: 32 hexadecimal digits."""
     return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def cached_directory(kind: str, key: str, make: Callable[[Path], None]) -> Path:
-    """The directory of an entry, made by ``make`` when it is not there or is damaged.
+    """The directory of an entry, made by ``make`` when it does not exist or is damaged.
 
     Args:
-      kind: What sort of entry: a directory name.
-      key: A name that stands for the content; other content needs another key.
-      make: Fills the directory it is given, which is new and empty.
+      kind: The kind of entry, a directory name.
+      key: Identifies the content; different content needs a different key.
+      make: Fills the directory that it is given, which is new and empty.
 
     Returns:
       A directory that only this cache writes to.

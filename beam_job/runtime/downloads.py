@@ -1,8 +1,8 @@
-"""Objects of Google Cloud Storage, fetched with as little work as can be.
+"""Downloads objects of Google Cloud Storage with as little CPU time as possible.
 
-The client of google-cloud-storage takes some 2 ms of a core for an object, most of them in ``requests`` and on the way
-to it; a picture is decoded in one. Here the same request goes through libcurl, which waits, receives and speaks TLS
-without the interpreter's lock, and takes less than half of what urllib3 takes, which is beneath ``requests``.
+The client of google-cloud-storage takes about 2 ms of CPU time per object, most of it in ``requests`` and above it; an
+image is decoded in 1 ms. Here the same request goes through libcurl, which waits, receives and does TLS without the
+GIL, in less than half the CPU time of urllib3, the library below ``requests``.
 """
 
 from __future__ import annotations
@@ -24,117 +24,116 @@ from google.auth.transport.requests import Request
 
 
 @contextlib.contextmanager
-def _kept_to_their_own() -> Iterator[None]:
-    """Has the libraries that are loaded in the block prefer functions of their own to those that are there already.
+def _deep_binding() -> Iterator[None]:
+    """Loads shared libraries in the block such that they prefer their own symbols to those already in the process.
 
-    TensorFlow's library has a libcurl and a TLS of its own within, of other versions and for all to see.
+    TensorFlow's library exports the symbols of another libcurl and another TLS library.
     """
     flags = sys.getdlopenflags()
-    sys.setdlopenflags(os.RTLD_NOW | getattr(os, "RTLD_DEEPBIND", 0))  # glibc's; others need it not, or have it not
+    sys.setdlopenflags(os.RTLD_NOW | getattr(os, "RTLD_DEEPBIND", 0))  # glibc only; elsewhere it is not needed
     try:
         yield
     finally:
         sys.setdlopenflags(flags)
 
 
-with _kept_to_their_own():
+with _deep_binding():
     import pycurl
 
-_SECONDS = 60  # the patience of google-cloud-storage
+_TIMEOUT_SECONDS = 60  # the default of google-cloud-storage
 _BUFFER_BYTES = 128 << 10
 _OK, _UNAUTHORIZED = 200, 401
-_WORDS_OF_AN_ERROR = 300
+_ERROR_BYTES = 300
 
 
 class Downloader:
-    """Fetches objects, from many threads at once; each thread keeps a connection of its own."""
+    """Fetches objects, concurrently from many threads; each thread keeps its own connection."""
 
     def __init__(self, credentials: Any, endpoint: str) -> None:
-        """A downloader without connections as yet.
+        """A downloader that has no connection yet.
 
         Args:
-          credentials: Those of google-auth, to be sent with every request.
-          endpoint: The service's address, without a path.
+          credentials: Credentials of google-auth, sent with every request.
+          endpoint: The URL of the service, without a path.
         """
         self._credentials = credentials
         self._endpoint = endpoint.rstrip("/")
-        self._way = _way(self._endpoint)
+        self._options = _curl_options(self._endpoint)
         self._refresh_request: Any = Request()
-        self._of_thread = threading.local()
+        self._local = threading.local()
 
     def fetch(self, bucket: str, name: str, file: IO[bytes]) -> None:
-        """Writes an object's content to a file, from its beginning; one request, and its checksum compared.
+        """Replaces a file's content by that of an object: one request, and its checksum is compared.
 
         An object that is stored compressed (``Content-Encoding: gzip``) is decompressed.
 
         Args:
           bucket: The bucket's name.
           name: The object's name.
-          file: Where the content goes; what was in it is gone.
+          file: Where the content goes; its previous content is lost.
 
         Raises:
-          google.api_core.exceptions.GoogleAPICallError: the service refused; ``code`` says why.
-          ConnectionError: the connection failed, ended too early, or the content does not have the checksum that was
-            sent with it.
+          google.api_core.exceptions.GoogleAPICallError: the service refused; ``code`` is the HTTP status code.
+          ConnectionError: the connection failed or ended too early, or the content does not match its checksum.
         """
         # The request of objects.get (https://cloud.google.com/storage/docs/json_api/v1/objects/get).
         url = f"{self._endpoint}/download/storage/v1/b/{quote(bucket, '')}/o/{quote(name, '')}?alt=media"
-        answer = self._get(url, file)
-        if answer.status == _UNAUTHORIZED and self._credentials.token:  # withdrawn before its time
+        response = self._get(url, file)
+        if response.status == _UNAUTHORIZED and self._credentials.token:  # revoked before it expired
             self._credentials.refresh(self._refresh_request)
-            answer = self._get(url, file)
-        if answer.status != _OK:
+            response = self._get(url, file)
+        if response.status != _OK:
             file.seek(0)
-            words = " ".join(file.read(_WORDS_OF_AN_ERROR).decode("utf-8", "replace").split())
-            raise from_http_status(answer.status, f"GET {url}: {words or 'no words'}")  # type: ignore[no-untyped-call]
-        expected, found = _crc32c(answer.header(b"x-goog-hash")), answer.checksum.digest()
+            words = " ".join(file.read(_ERROR_BYTES).decode("utf-8", "replace").split())
+            raise from_http_status(response.status, f"GET {url}: {words or 'no message'}")  # type: ignore[no-untyped-call]
+        expected, found = _crc32c(response.header(b"x-goog-hash")), response.checksum.digest()
         if expected not in (None, found):
             raise ConnectionError(f"GET {url}: expected the CRC32C {expected!r}, found {found!r}")
-        if answer.header(b"content-encoding") == "gzip":
+        if response.header(b"content-encoding") == "gzip":
             file.seek(0)
             content = gzip.decompress(file.read())
             file.seek(0)
             file.truncate()
             file.write(content)
 
-    def _get(self, url: str, file: IO[bytes]) -> _Answer:
+    def _get(self, url: str, file: IO[bytes]) -> _Response:
         headers = {"accept-encoding": "gzip"}
         self._credentials.before_request(self._refresh_request, "GET", url, headers)
         file.seek(0)
         file.truncate()
-        answer = _Answer(file)
+        response = _Response(file)
         curl = self._curl()
         curl.setopt(pycurl.URL, url)
         curl.setopt(pycurl.HTTPHEADER, [f"{name}: {value}" for name, value in headers.items()])
-        curl.setopt(pycurl.HEADERFUNCTION, answer.lines.append)
-        curl.setopt(pycurl.WRITEFUNCTION, answer.take)
+        curl.setopt(pycurl.HEADERFUNCTION, response.lines.append)
+        curl.setopt(pycurl.WRITEFUNCTION, response.take)
         try:
             curl.perform()
         except pycurl.error as error:
-            if answer.problem is not None:
-                raise answer.problem from None
+            if response.problem is not None:
+                raise response.problem from None
             raise ConnectionError(f"GET {url}: {curl.errstr() or error}") from None
-        answer.status = curl.getinfo(pycurl.RESPONSE_CODE)
-        return answer
+        response.status = curl.getinfo(pycurl.RESPONSE_CODE)
+        return response
 
     def _curl(self) -> pycurl.Curl:
-        """The thread's handle, with its connection if it has one already."""
-        curl: pycurl.Curl | None = getattr(self._of_thread, "curl", None)
+        """The thread's handle, which keeps the thread's connection."""
+        curl: pycurl.Curl | None = getattr(self._local, "curl", None)
         if curl is None:
-            curl = self._of_thread.curl = pycurl.Curl()
-            for option, value in self._way.items():
+            curl = self._local.curl = pycurl.Curl()
+            for option, value in self._options.items():
                 curl.setopt(option, value)
         return curl
 
 
-class _Answer:
-    """What comes of a request; the content goes to ``file`` as it arrives.
+class _Response:
+    """The response to a request; the content goes to ``file`` as it arrives.
 
     Attributes:
-      status: The code of HTTP.
-      lines: The lines of the head.
+      status: The HTTP status code.
+      lines: The header lines.
       checksum: CRC32C of the content.
-      problem: Why the content could not be written, if it could not: libcurl would tell it on the terminal.
+      problem: Why the content could not be written, or None; libcurl would print it to the terminal.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -145,7 +144,7 @@ class _Answer:
         self._file = file
 
     def take(self, content: bytes) -> int:
-        """Writes a piece, and says how many bytes of it were written."""
+        """Writes a chunk, and returns how many of its bytes were written."""
         try:
             self._file.write(content)
         except Exception as problem:
@@ -155,7 +154,7 @@ class _Answer:
         return len(content)
 
     def header(self, name: bytes) -> str:
-        """The value of a field, its name in small letters; empty without it, with commas where it comes repeatedly."""
+        """The value of a header, whose name is given in lower case; empty without it, joined by commas if repeated."""
         start = len(name) + 1
         values = [line[start:].strip() for line in self.lines if line[:start].lower() == name + b":"]
         return b", ".join(values).decode("iso-8859-1")
@@ -167,19 +166,19 @@ def _crc32c(header: str) -> bytes | None:
     return base64.b64decode(hashes["crc32c"]) if "crc32c" in hashes else None
 
 
-def _way(endpoint: str) -> dict[int, int | str]:
-    """Options of libcurl: the proxy and the certificates are those of the environment, as ``requests`` reads it."""
+def _curl_options(endpoint: str) -> dict[int, int | str]:
+    """Options of libcurl; the proxy and the certificates come from the environment, as ``requests`` reads it."""
     settings = requests.Session().merge_environment_settings(endpoint, {}, False, None, None)
     certificates = settings["verify"] if isinstance(settings["verify"], str) else requests.certs.where()
     return {
         pycurl.PROXY: requests.utils.select_proxy(endpoint, settings["proxies"]) or "",
-        pycurl.NOPROXY: "",  # the line above has looked
+        pycurl.NOPROXY: "",  # the line above has read it
         pycurl.CAPATH if os.path.isdir(certificates) else pycurl.CAINFO: certificates,
         pycurl.HTTP_VERSION: pycurl.CURL_HTTP_VERSION_1_1,
-        pycurl.NOSIGNAL: 1,  # wanted where there are threads
+        pycurl.NOSIGNAL: 1,  # required in a process with threads
         pycurl.BUFFERSIZE: _BUFFER_BYTES,
-        pycurl.CONNECTTIMEOUT: _SECONDS,
-        # Less than a byte in each second of so many.
+        pycurl.CONNECTTIMEOUT: _TIMEOUT_SECONDS,
+        # Give up after so many seconds at less than one byte per second.
         pycurl.LOW_SPEED_LIMIT: 1,
-        pycurl.LOW_SPEED_TIME: _SECONDS,
+        pycurl.LOW_SPEED_TIME: _TIMEOUT_SECONDS,
     }

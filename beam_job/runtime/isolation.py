@@ -1,6 +1,6 @@
-"""Runs a function in a process of its own, so that what it imports neither stays here nor disturbs anything here.
+"""Runs a function in a separate process, so that what it imports neither stays nor interferes in this one.
 
-The function is named ``package.module:function``; its arguments and its result are what JSON can hold.
+The function is named ``package.module:function``; its arguments and its result are values that JSON can hold.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ def run_isolated(function: str, **arguments: Any) -> Any:
     """The result of ``function(**arguments)``, called in a new process.
 
     Raises:
-      BeamJobError: what the function raised, as the class that it raised.
-      RuntimeError: a bug in the function, or the process died.
+      BeamJobError: the function raised it; the class is the same.
+      RuntimeError: the function raised any other exception, or the process died.
     """
     request = json.dumps({"function": function, "arguments": arguments})
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    # Arguments are fixed; the request goes through standard input.
+    # The arguments are constant; the request goes through standard input.
     command = [sys.executable, "-m", __name__]
     done = subprocess.run(command, input=request, capture_output=True, text=True, env=environment, check=False)  # noqa: S603
     if done.returncode != 0:
@@ -38,7 +38,7 @@ def run_isolated(function: str, **arguments: Any) -> Any:
 
 
 def _serve() -> int:
-    """Reads a request from standard input and answers on standard output, where nobody else gets a word in."""
+    """Reads a request from standard input and answers on standard output, which nothing else writes to."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     request = json.load(sys.stdin)

@@ -1,44 +1,48 @@
-"""Open sets by name: a member is imported when it is asked for, and a missing package is named with its remedy."""
+"""Open sets by name: a member is imported when it is needed, and a missing package is named with how to install it."""
 
 from __future__ import annotations
 
 import dataclasses
 import importlib
+import importlib.util
 from collections.abc import Iterator, Mapping
 from typing import Generic, TypeVar
 
 from beam_job.core.errors import UsageError
-from beam_job.core.options import nearest
+from beam_job.core.suggestions import did_you_mean
 
 T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
-    """Where a member lives.
+    """Where a member is defined.
 
     Attributes:
       path: ``package.module:Name``.
-      install: What to install when the import fails for want of a package.
+      requires: The package that the member needs and that may be missing; empty without one.
+      install: The command that installs that package.
     """
 
     path: str
+    requires: str = ""
     install: str = ""
 
 
 class Registry(Generic[T]):
-    """A set of members of one kind; ``kind`` is the word for a member in messages."""
+    """An open set of members of one kind; ``kind`` names a member in messages. Iterates over the members' names."""
 
     def __init__(self, kind: str, entries: Mapping[str, Entry]) -> None:
         self._kind = kind
-        self._entries = dict(entries)
+        self.entries = dict(entries)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(self.entries)
 
-    def add(self, name: str, entry: Entry) -> None:
-        """Makes a member known, or puts another in its place."""
-        self._entries[name] = entry
+    def is_installed(self, name: str) -> bool:
+        """Whether the package that a member needs is installed."""
+        required = self.entries[name].requires
+        return not required or importlib.util.find_spec(required) is not None
 
     def get(self, name: str) -> T:
         """The member called ``name``.
@@ -46,10 +50,12 @@ class Registry(Generic[T]):
         Raises:
           UsageError: there is none, or a package that it needs is not installed.
         """
-        entry = self._entries.get(name)
+        entry = self.entries.get(name)
         if entry is None:
-            known = ", ".join(self._entries)
-            raise UsageError(f"Expected a {self._kind} of {known}, found {name!r}{nearest(name, self._entries)}")
+            known = ", ".join(self.entries)
+            raise UsageError(
+                f"Expected one of {known} as {self._kind}, found {name!r}{did_you_mean(name, self.entries)}"
+            )
         module, _, attribute = entry.path.partition(":")
         try:
             member: T = getattr(importlib.import_module(module), attribute)
@@ -60,3 +66,7 @@ class Registry(Generic[T]):
                 f"The {self._kind} {name!r} needs the package {error.name!r}; install it with: {entry.install}"
             ) from None
         return member
+
+    def latest_first(self) -> Iterator[T]:
+        """Every member, the one that was added last first, so that an addition takes precedence."""
+        return (self.get(name) for name in reversed(self.entries))

@@ -1,7 +1,7 @@
-"""What goes wrong beyond this machine: errors in Python's own terms, and trying again what may pass.
+"""Retries, and the errors of remote services as Python's own.
 
-Cloud clients, Beam and HTTP libraries have trees of exceptions of their own. Here they become FileNotFoundError,
-PermissionError, TransientError for what may be otherwise in a moment, and OSError for the rest.
+Cloud clients, Beam and HTTP libraries have exception trees of their own. Here they become FileNotFoundError,
+PermissionError, TransientError for what a retry may solve, and OSError for the rest.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.client
+import logging
 from collections.abc import Callable, Iterator
 from typing import NoReturn, ParamSpec, TypeVar
 
@@ -16,11 +17,11 @@ import tenacity
 
 from beam_job.core.metrics import RETRIES
 
-# The answers of Google Cloud Storage that are worth another try
+# The HTTP status codes that Google Cloud Storage wants retried
 # (https://cloud.google.com/storage/docs/retry-strategy#tools); other stores use them alike.
-_TRANSIENT_CODES = frozenset((408, 429, 500, 502, 503, 504))
+_TRANSIENT_STATUS = frozenset((408, 429, 500, 502, 503, 504))
 _TRANSIENT_TYPES = (ConnectionError, TimeoutError, EOFError, http.client.HTTPException)
-# Libraries whose every error is one of the connection, and the error of an upload whose checksum is wrong.
+# Libraries whose errors are all connection errors, and the error of an upload with a wrong checksum.
 _CONNECTION_LIBRARIES = frozenset(("requests", "urllib3"))
 _DAMAGED_UPLOAD = "DataCorruption"
 
@@ -30,29 +31,30 @@ _LONGEST_PAUSE_SECONDS = 30.0
 
 P = ParamSpec("P")
 R = TypeVar("R")
+logger = logging.getLogger(__name__)
 
 
 class TransientError(OSError):
-    """A service did not answer, or said that it cannot just now."""
+    """A service did not answer, or answered that it cannot serve the request now."""
 
 
-def persistently(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorates what may be done again: while it fails for a passing reason, up to 8 times in a minute or so.
+def with_retries(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorates a function that may be called again: on a TransientError, up to 8 attempts within about a minute.
 
-    Pauses are random and grow, so that a thousand workers do not come back in the same moment (exponential back-off
-    with full jitter). Every new try is counted in ``metrics.RETRIES``.
+    The pauses are random and grow, so that a thousand workers do not retry at the same moment (exponential backoff
+    with full jitter). Every retry is counted in ``metrics.RETRIES``.
     """
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(TransientError),
         wait=tenacity.wait_random_exponential(multiplier=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS),
         stop=tenacity.stop_after_attempt(_ATTEMPTS),
-        before_sleep=lambda _: RETRIES.add(1),
+        before_sleep=_count_retry,
         reraise=True,
     )
 
     @functools.wraps(function)
-    def persistent(*args: P.args, **kwargs: P.kwargs) -> R:
-        # Tenacity's bookkeeping takes half as long as a fetch: it begins with a failure, which it is shown again.
+    def retried(*args: P.args, **kwargs: P.kwargs) -> R:
+        # Tenacity's bookkeeping takes half as long as a fetch, so it starts after a failure, which it is shown again.
         try:
             return function(*args, **kwargs)
         except TransientError as error:
@@ -65,46 +67,52 @@ def persistently(function: Callable[P, R]) -> Callable[P, R]:
 
         return retrying(attempt)
 
-    return persistent
+    return retried
+
+
+def _count_retry(state: tenacity.RetryCallState) -> None:
+    RETRIES.add(1)
+    error = state.outcome.exception() if state.outcome else None
+    logger.info("retry %d of %d after %s", state.attempt_number, _ATTEMPTS - 1, error)
 
 
 @contextlib.contextmanager
 def python_errors(path: str) -> Iterator[None]:
-    """Turns what Beam and the cloud clients raise over ``path`` into Python's own errors.
+    """Turns what Beam and the cloud clients raise about ``path`` into Python's own errors.
 
     Raises:
       FileNotFoundError, PermissionError, TransientError, OSError: the block failed.
     """
     try:
         yield
-    except Exception as error:  # cloud clients have trees of exceptions of their own
+    except Exception as error:  # cloud clients have exception trees of their own
         cause = _cause(error)
-        if isinstance(cause, OSError) and cause.errno and not _is_of_the_connection(cause):
+        if isinstance(cause, OSError) and cause.errno and not _is_connection_error(cause):
             raise cause from None  # the operating system's own, with its number
         _raise_as_python(path, cause)
 
 
 def _cause(error: Exception) -> BaseException:
-    """What lies beneath a BeamIOError, which keeps the real errors in a mapping."""
+    """The error inside a BeamIOError, which keeps the real errors in a mapping."""
     details = getattr(error, "exception_details", None)
     inner = [value for value in details.values() if isinstance(value, BaseException)] if details else []
     return inner[0] if inner else error
 
 
 def _raise_as_python(path: str, error: BaseException) -> NoReturn:
-    code = getattr(error, "code", None) or getattr(error, "status_code", None)
+    status = getattr(error, "code", None) or getattr(error, "status_code", None)
     message = f"{path}: {' '.join(str(error).split())}"
-    if isinstance(error, FileNotFoundError) or code == 404:
+    if isinstance(error, FileNotFoundError) or status == 404:
         raise FileNotFoundError(message) from error
-    if isinstance(error, PermissionError) or code in (401, 403):
+    if isinstance(error, PermissionError) or status in (401, 403):
         raise PermissionError(message) from error
-    if code in _TRANSIENT_CODES or _is_of_the_connection(error):
+    if status in _TRANSIENT_STATUS or _is_connection_error(error):
         raise TransientError(message) from error
     raise OSError(message) from error
 
 
-def _is_of_the_connection(error: BaseException) -> bool:
+def _is_connection_error(error: BaseException) -> bool:
     library = type(error).__module__.partition(".")[0]
     named = library in _CONNECTION_LIBRARIES or type(error).__name__ == _DAMAGED_UPLOAD
-    # google.auth marks what is worth another try.
+    # google.auth marks the errors that are worth a retry.
     return named or isinstance(error, _TRANSIENT_TYPES) or getattr(error, "retryable", False) is True

@@ -1,4 +1,4 @@
-"""TensorFlow is imported here and nowhere else, so that its settings are made before it starts."""
+"""Imports TensorFlow, here and nowhere else, so that its settings are made before it starts."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
 
 
 def import_tensorflow() -> Any:
-    """The tensorflow module, imported without its start-up chatter unless the environment asks for it."""
+    """The tensorflow module, imported without its start-up messages unless the environment asks for them."""
     if "tensorflow" in sys.modules:
         return sys.modules["tensorflow"]
-    chatty = "TF_CPP_MIN_LOG_LEVEL" in os.environ
+    verbose = "TF_CPP_MIN_LOG_LEVEL" in os.environ
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    with contextlib.nullcontext() if chatty else _silent_stderr():
+    with contextlib.nullcontext() if verbose else _silent_stderr():
         return importlib.import_module("tensorflow")
 
 
 @contextlib.contextmanager
 def _silent_stderr() -> Iterator[None]:
-    """Drops what native code writes to stderr; TensorFlow's messages before its logging is set up heed no variable."""
+    """Drops what native code writes to stderr; no variable silences TensorFlow's first messages."""
     try:
         kept = os.dup(2)
     except OSError:  # there is no stderr

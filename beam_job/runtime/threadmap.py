@@ -1,4 +1,4 @@
-"""One idea: map a function over a stream in threads, results in order, with a bounded number in flight."""
+"""Maps a function over a stream in threads: results in order, a bounded number of calls in flight."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def map_in_order(function: Callable[[A], B], items: Iterable[A], executor: Execu
     Args:
       function: Called in the executor's threads; what it raises is raised here, at its turn.
       items: Drawn from lazily, in this thread: never more than ``in_flight`` ahead of what was yielded.
-      executor: Where the calls run; shared with other maps as you like.
-      in_flight: How many calls may be under way or waiting to be yielded, at least 1.
+      executor: Where the calls run; may be shared with other maps.
+      in_flight: How many calls may be running or waiting to be yielded, at least 1.
 
     Yields:
       The results, in order. When the consumer stops early, calls that have not begun are cancelled.
@@ -40,12 +40,12 @@ def map_in_order(function: Callable[[A], B], items: Iterable[A], executor: Execu
             future.cancel()
 
 
-# A task that takes this long is worth the waking of a thread, which costs some tens of microseconds on either side.
+# A task of this length is worth waking a thread, which costs some tens of microseconds on both sides.
 _WORTHWHILE_SECONDS = 0.004
-# Quick items are handed over by the group, this many groups at once at least.
-_LEAST_GROUPS = 4
-# In flight however heavy they are, and as long as nobody knows how heavy.
-_LEAST_IN_FLIGHT = 4
+# Fast items are submitted in groups, of which at least this many are in flight.
+_MIN_GROUPS = 4
+# In flight however heavy the results are, and until their weight is known.
+_MIN_IN_FLIGHT = 4
 
 
 def map_in_groups(
@@ -55,20 +55,20 @@ def map_in_groups(
     in_flight: int,
     weigh: Callable[[B], float] = lambda _: 0.0,
 ) -> Iterator[B]:
-    """:func:`map_in_order` for calls that may be slow or quick, and results that may be light or heavy.
+    """:func:`map_in_order` for calls that may be slow or fast, and results that may be light or heavy.
 
-    A file on a disk is read in less time than it takes to wake a thread for it, and every thread that wakes takes a
-    core from one that works; an object in a store takes a thousand times as long, and many must be waited for at once.
-    So quick calls share a task, and slow ones have one each: how many items share follows from how long the last ones
-    took. How many are in flight follows from what the results so far weigh in the mean.
+    A file on disk is read in less time than it takes to wake a thread, and every thread that wakes up takes a core from
+    one that works; an object in a store takes a thousand times as long, and many must be in flight. So fast calls share
+    a task, and slow calls have one each: the number of items per task follows from how long the last ones took. The
+    number of items in flight follows from the mean weight of the results so far.
 
     Args:
       function: Called in the executor's threads; what it raises is raised here, at the turn of the first in its group.
       items: As in :func:`map_in_order`.
       executor: As in :func:`map_in_order`.
-      in_flight: How many items may be under way or waiting to be yielded, at least 1, however little they weigh.
-      weigh: What a result weighs, 1 being what all that is in flight should weigh at most; a few always may be,
-        whatever they weigh.
+      in_flight: How many items may be running or waiting to be yielded, at least 1, however light they are.
+      weigh: The weight of a result, where 1 is the maximum for all results in flight together; a few are always in
+        flight, whatever they weigh.
 
     Yields:
       The results, in order. When the consumer stops early, calls that have not begun are cancelled.
@@ -83,11 +83,11 @@ def map_in_groups(
 
     iterator = iter(items)
     pending: deque[tuple[Future[tuple[list[B], float]], int]] = deque()
-    least = min(in_flight, _LEAST_IN_FLIGHT)
-    most, size, waiting, done, weight = least, 1, 0, 0, 0.0
+    minimum = min(in_flight, _MIN_IN_FLIGHT)
+    limit, size, waiting, done, weight = minimum, 1, 0, 0, 0.0
     try:
         while True:
-            while waiting + size <= most and (group := list(islice(iterator, size))):
+            while waiting + size <= limit and (group := list(islice(iterator, size))):
                 pending.append((executor.submit(call, group), len(group)))
                 waiting += len(group)
             if not pending:
@@ -97,15 +97,15 @@ def map_in_groups(
             done, weight = done + count, weight + sum(map(weigh, results))
             yield from results
             waiting -= count
-            most = max(least, min(in_flight, int(done / max(weight, 1e-9))))
-            size = max(1, min(most // _LEAST_GROUPS, int(_WORTHWHILE_SECONDS * count / max(seconds, 1e-9))))
+            limit = max(minimum, min(in_flight, int(done / max(weight, 1e-9))))
+            size = max(1, min(limit // _MIN_GROUPS, int(_WORTHWHILE_SECONDS * count / max(seconds, 1e-9))))
     finally:
         for future, _ in pending:
             future.cancel()
 
 
 def batched(items: Iterable[A], size: int) -> Iterator[list[A]]:
-    """Cuts a stream into lists of ``size`` items, the last one shorter when it does not come out even.
+    """Cuts a stream into lists of ``size`` items; the last one may be shorter.
 
     >>> list(batched("abcde", 2))
     [['a', 'b'], ['c', 'd'], ['e']]

@@ -7,7 +7,8 @@ import json
 import re
 from typing import Any
 
-from beam_job.core.options import extract_fields, value_type
+from beam_job.core.option_fields import Field, choices_of, value_type
+from beam_job.core.options import extract_fields
 
 # Only on a laptop, or set by the template itself.
 LEFT_OUT = frozenset({"on"})
@@ -18,13 +19,13 @@ def metadata() -> dict[str, Any]:
     """The template's description, as Dataflow reads it (TemplateMetadata of the Dataflow API)."""
     return {
         "name": "beam_job extract",
-        "description": "Image features, computed once: TFRecords of features and labels from the images in a bucket.",
+        "description": "Features, computed once: TFRecords of features and labels from the images in a bucket.",
         "parameters": [_parameter(field) for _, field in extract_fields() if field.name not in LEFT_OUT],
     }
 
 
-def _parameter(field: dataclasses.Field[Any]) -> dict[str, Any]:
-    choices, kind = field.metadata["choices"], value_type(field)
+def _parameter(field: Field) -> dict[str, Any]:
+    choices, kind = choices_of(field), value_type(field)
     needed = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     pattern = f"^({'|'.join(map(re.escape, choices))})$" if choices else _PATTERNS.get(kind)
     return {

@@ -2,75 +2,30 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 import pytest
 import tensorflow as tf
-from apache_beam.utils.shared import Shared
 
 import beam_job
-from beam_job.beam import runners
-from beam_job.beam.launch import build_pipeline
 from beam_job.core import naming
 from beam_job.core.errors import InputError, JobFailedError, OutputError, UsageError
-from beam_job.core.naming import ShardName
-from beam_job.core.options import ExtractOptions, ModelOptions
-from beam_job.engines.base import EngineChoice
-from beam_job.extract.extractor import make_config
-from beam_job.inputs.base import open_source
+from beam_job.core.options import ModelOptions
 from beam_job.models.sources.builtin import BuiltinModel
-from beam_job.models.spec import describe_model
-from beam_job.outputs.tfrecord.framing import read_records
-from tests.conftest import IMAGES_PER_CLASS
 from tests.support.bucket import Bucket
-
-Record = dict[str, Any]
-
-
-def records_of(folder: Path) -> dict[str, Record]:
-    """Id to feature, label and split of everything in a dataset, read as files."""
-    found = {}
-    for path in sorted(folder.glob("*.tfrecord")):
-        for data in read_records(io.BytesIO(path.read_bytes())):
-            fields = tf.train.Example.FromString(data).features.feature
-            (image_id,) = fields["id"].bytes_list.value
-            found[image_id.decode()] = {
-                "feature": np.array(fields["feature"].float_list.value, np.float32),
-                "label": fields["label"].int64_list.value[0],
-                "split": ShardName.parse(path.name).split,
-            }
-    return found
-
-
-def shards_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.glob("*.tfrecord")}
-
-
-def comparable_files(folder: Path) -> dict[str, Any]:
-    """All files of a dataset, without the timings: the only thing in them that may differ."""
-    files: dict[str, Any] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix == ".json" and path.is_file():
-            content = json.loads(path.read_text())
-            content.pop("timings", None)
-            files[str(path.relative_to(folder))] = content
-        elif path.is_file():
-            files[str(path.relative_to(folder))] = path.read_bytes()
-    return files
+from tests.support.datasets import IMAGES_PER_CLASS, comparable_files, records_of, shards_of
+from tests.support.runs import metrics_of_a_run
 
 
 def test_every_feature_agrees_with_a_direct_call_of_the_saved_model(samples: Path, dataset: Path) -> None:
-    model: Any = tf.saved_model.load(BuiltinModel().fetch(ModelOptions()).path)
+    model: Any = tf.saved_model.load(BuiltinModel.fetch(ModelOptions()).path)
     records = records_of(dataset)
     paths = sorted(samples.rglob("*.jpg"))
     assert len(paths) == len(records) >= 1000
@@ -89,8 +44,8 @@ def test_labels_ids_and_counts(samples: Path, extracted: tuple[Path, beam_job.Ru
     names = (dataset / naming.LABELS).read_text().splitlines()
     assert names == sorted(path.name for path in samples.iterdir())
     records = records_of(dataset)
-    assert all(names[record["label"]] == image_id.split("/")[0] for image_id, record in records.items())
-    assert result.images == result.records == len(records)
+    assert all(names[record["label"]] == example_id.split("/")[0] for example_id, record in records.items())
+    assert result.examples == result.records == len(records)
     assert {name: split["records"] for name, split in result.splits.items()} == {
         name: sum(record["split"] == name for record in records.values()) for name in ("train", "validation", "test")
     }
@@ -115,7 +70,7 @@ def test_run_json_says_how_the_dataset_came_to_be(dataset: Path) -> None:
     assert run["decode"]["name"] == "exact"
     assert run["options"]["splits"] == "train=0.8,validation=0.1,test=0.1"
     assert run["libraries"]["tensorflow"] == tf.__version__
-    assert [shard["file"] for shard in run["shards"]] == sorted(shard["file"] for shard in run["shards"])
+    assert [shard["shard"] for shard in run["shards"]] == sorted(shard["shard"] for shard in run["shards"])
     assert (dataset / naming.SUCCESS).exists()
     assert str(dataset) not in (dataset / naming.RUN).read_text()
 
@@ -130,26 +85,12 @@ def one_worker(few: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("mode", "workers"), [("in_memory", 1), ("multi_threading", 2), ("multi_processing", 2)], ids=str
 )
-def test_bytes_are_the_same_whoever_does_the_work(
+def test_bytes_do_not_depend_on_the_workers(
     few: Path, one_worker: Path, tmp_path: Path, mode: str, workers: int
 ) -> None:
     beam_options = [f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
     beam_job.extract(str(few), str(tmp_path / "out"), beam_options=beam_options)
     assert comparable_files(tmp_path / "out") == comparable_files(one_worker)
-
-
-def loads_and_metrics(few: Path, output: Path, beam_arguments: list[str]) -> Mapping[str, int]:
-    """Beam's counters of a run with eight shards, in which the DoFns load the model themselves."""
-    options = ExtractOptions.of(input=str(few), output=str(output), num_shards=8)
-    beam_options = runners.beam_options(beam_arguments)
-    config = make_config(
-        describe_model(options.model), EngineChoice(), options.decode, options.work, output=options.output
-    )
-    pipeline = build_pipeline(options, open_source(str(few)), config, None, Shared(), beam_options)
-    result = pipeline.run()
-    result.wait_until_finish()
-    found = result.metrics().query(beam.metrics.MetricsFilter().with_namespace("beam_job"))
-    return {counter.key.metric.name: counter.committed for counter in found["counters"]}
 
 
 @pytest.mark.parametrize(
@@ -159,9 +100,9 @@ def loads_and_metrics(few: Path, output: Path, beam_arguments: list[str]) -> Map
 )
 def test_one_load_of_the_model_per_process(few: Path, tmp_path: Path, mode: str, workers: int, processes: int) -> None:
     arguments = [f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
-    metrics = loads_and_metrics(few, tmp_path / "out", arguments)
+    metrics = metrics_of_a_run(few, tmp_path / "out", arguments)
     assert 1 <= metrics["model_loads"] <= processes
-    assert (metrics["images"], metrics["records"], metrics["shards"]) == (40, 40, 8)
+    assert (metrics["examples"], metrics["records"], metrics["shards"]) == (40, 40, 8)
     assert metrics.get("errors", 0) == 0
     assert metrics["model_milliseconds"] > 0
 
@@ -187,7 +128,7 @@ def with_bad_images(few: Path, tmp_path: Path) -> Path:
     return root
 
 
-def test_bad_images_become_rows_and_the_rest_lives(
+def test_bad_images_become_error_rows_and_the_others_give_features(
     with_bad_images: Path, tmp_path: Path, small_model: dict[str, str]
 ) -> None:
     output = tmp_path / "out"
@@ -196,33 +137,33 @@ def test_bad_images_become_rows_and_the_rest_lives(
     assert {name: row["error"] for name, row in rows.items()} == {
         "cat/empty.jpg": "EmptyFileError",
         "cat/text.jpg": "UnknownFormatError",
-        "coffee/half.jpg": "CorruptImageError",
+        "coffee/half.jpg": "CorruptExampleError",
         "coffee/dangling.jpg": "NotFoundError",
     }
     assert all(set(row) == {"id", "uri", "stage", "error", "message"} for row in rows.values())
-    assert (result.images, result.records, sum(result.errors.values())) == (44, 40, 4)
+    assert (result.examples, result.records, sum(result.errors.values())) == (44, 40, 4)
     assert len(records_of(output)) == 40
 
 
 def test_too_many_bad_images_fail_the_job(with_bad_images: Path, tmp_path: Path, small_model: dict[str, str]) -> None:
     output = tmp_path / "out"
-    with pytest.raises(JobFailedError, match=r"4 of 44 images failed \(.*\), more than --max_error_rate=0.01 allows"):
+    with pytest.raises(JobFailedError, match=r"4 of 44 examples failed \(.*\), more than --max_error_rate=0.01 allows"):
         beam_job.extract(str(with_bad_images), str(output), **small_model)
     assert not (output / naming.SUCCESS).exists()
     assert len((output / naming.ERRORS).read_text().splitlines()) == 4
     assert json.loads((output / naming.RUN).read_text())["state"] == "failed"
 
 
-def test_not_one_good_image_fails_the_job(tmp_path: Path, small_model: dict[str, str]) -> None:
+def test_a_run_without_any_features_fails(tmp_path: Path, small_model: dict[str, str]) -> None:
     (tmp_path / "in/cat").mkdir(parents=True)
     (tmp_path / "in/cat/a.jpg").write_bytes(b"")
-    with pytest.raises(JobFailedError, match="None of the 1 images gave features"):
+    with pytest.raises(JobFailedError, match="None of the 1 examples gave features"):
         beam_job.extract(str(tmp_path / "in"), str(tmp_path / "out"), max_error_rate=1.0, **small_model)
 
 
-def test_no_image_at_all_fails(tmp_path: Path, small_model: dict[str, str]) -> None:
+def test_an_empty_input_fails(tmp_path: Path, small_model: dict[str, str]) -> None:
     (tmp_path / "in/cat").mkdir(parents=True)
-    with pytest.raises(InputError, match="Found no image in"):
+    with pytest.raises(InputError, match="Found no example in"):
         beam_job.extract(str(tmp_path / "in"), str(tmp_path / "out"), **small_model)
     assert not (tmp_path / "out" / naming.SUCCESS).exists()
 
@@ -247,7 +188,7 @@ def test_a_manifest_with_all_its_columns(few: Path, tmp_path: Path, small_model:
     output = tmp_path / "out"
     result = beam_job.extract(str(path), str(output), splits="train=0.5,test=0.5", max_error_rate=0.1, **small_model)
     records = records_of(output)
-    assert (result.images, result.records, result.errors) == (42, 40, {"BadReferenceError": 2})
+    assert (result.examples, result.records, result.errors) == (42, 40, {"BadReferenceError": 2})
     assert (output / naming.LABELS).read_text() == "0\n1\n2\n"
     groups: dict[int, set[str]] = {}
     for number in range(40):
@@ -292,7 +233,7 @@ def test_a_target_that_is_not_empty_is_refused(few: Path, tmp_path: Path, small_
     before = comparable_files(output)
     with pytest.raises(
         OutputError,
-        match=r"There is a dataset at .* already; choose another --output, or give --overwrite to replace it",
+        match=r"There is already a dataset at .*; choose another --output, or give --overwrite to replace it",
     ):
         beam_job.extract(str(few), str(output), **small_model)
     assert comparable_files(output) == before
@@ -301,7 +242,7 @@ def test_a_target_that_is_not_empty_is_refused(few: Path, tmp_path: Path, small_
     assert len(list((output / naming.RECEIPTS).iterdir())) == 2
 
 
-def test_files_of_others_are_never_deleted(few: Path, tmp_path: Path, small_model: dict[str, str]) -> None:
+def test_other_files_are_never_deleted(few: Path, tmp_path: Path, small_model: dict[str, str]) -> None:
     output = tmp_path / "out"
     output.mkdir()
     (output / "thesis.txt").write_text("years of work")
@@ -330,7 +271,7 @@ def test_from_bucket_to_bucket(bucket: Bucket, few: Path, one_worker: Path, tmp_
         beam_job.extract(bucket.url(f"{tmp_path.name}/in"), output)
 
 
-def test_options_of_nobody_are_refused(few: Path, tmp_path: Path) -> None:
+def test_unknown_options_are_refused(few: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no option 'max_eror_rate'; did you mean 'max_error_rate'\?"):
         beam_job.extract(str(few), str(tmp_path / "out"), max_eror_rate=0.1)
     with pytest.raises(UsageError, match=r"no option '--runer=FlinkRunner'; did you mean '--runner'\?"):

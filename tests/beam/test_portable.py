@@ -14,7 +14,7 @@ import pytest
 import beam_job
 from beam_job.core import naming
 from beam_job.core.errors import InputError
-from tests.beam.test_launch import comparable_files
+from tests.support.datasets import comparable_files
 from tests.support.portable import portable_runner
 from tests.support.required import skip_or_fail
 
@@ -30,12 +30,12 @@ def portable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
 
 def test_the_bytes_are_those_of_a_local_run(few: Path, tmp_path: Path, portable: list[str]) -> None:
     result = beam_job.extract(str(few), str(tmp_path / "out"), num_shards=4, beam_options=portable)
-    assert (result.images, result.records) == (40, 40)
+    assert (result.examples, result.records) == (40, 40)
     beam_job.extract(str(few), str(tmp_path / "local"), num_shards=4)
     assert comparable_files(tmp_path / "out") == comparable_files(tmp_path / "local")
 
 
-def test_it_is_gone_on_with(few: Path, tmp_path: Path, portable: list[str]) -> None:
+def test_a_run_is_resumed(few: Path, tmp_path: Path, portable: list[str]) -> None:
     output = tmp_path / "out"
     beam_job.extract(str(few), str(output), num_shards=4, beam_options=portable)
     expected = comparable_files(output)

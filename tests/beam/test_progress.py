@@ -5,21 +5,21 @@ import pytest
 
 from beam_job.beam.progress import Lines, Watch, show_progress
 from beam_job.core import naming
-from beam_job.core.metrics import IMAGES_DONE
+from beam_job.core.metrics import EXAMPLES_DONE
 
 
-def test_in_process_images_are_counted_as_they_are_done(tmp_path: Path) -> None:
+def test_in_process_examples_are_counted_as_they_are_done(tmp_path: Path) -> None:
     watch = Watch(str(tmp_path), in_process=True)
     assert watch.look() == (0, None)
     (tmp_path / naming.WORK).mkdir()
-    (tmp_path / naming.PLAN).write_text(json.dumps({"images": {"train": 30, "test": 10}, "shards": {"train": 4}}))
-    IMAGES_DONE.add(7)
+    (tmp_path / naming.LAYOUT).write_text(json.dumps({"examples": {"train": 30, "test": 10}, "shards": {"train": 4}}))
+    EXAMPLES_DONE.add(7)
     assert watch.look() == (7, 40)
 
 
 def test_from_outside_the_receipts_tell(tmp_path: Path) -> None:
     (tmp_path / naming.WORK).mkdir()
-    (tmp_path / naming.PLAN).write_text(json.dumps({"images": {"train": 40}, "shards": {"train": 4}}))
+    (tmp_path / naming.LAYOUT).write_text(json.dumps({"examples": {"train": 40}, "shards": {"train": 4}}))
     watch = Watch(str(tmp_path), in_process=False)
     assert watch.look() == (0, 40)
     (tmp_path / naming.RECEIPTS).mkdir()
@@ -35,7 +35,7 @@ def test_lines_say_how_far_it_is_and_how_long_it_takes(
     lines = Lines()
     lines.update(10, 100)
     lines.update(40, 100)
-    assert capsys.readouterr().err == "40 of 100 images, 2.0 images/s, 30 s left\n"
+    assert capsys.readouterr().err == "40 of 100 examples, 2.0 examples/s, 30 s left\n"
 
 
 def test_an_error_in_the_block_passes(tmp_path: Path) -> None:

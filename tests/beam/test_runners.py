@@ -9,14 +9,15 @@ import pytest
 
 import beam_job
 from beam_job.beam import runners
-from beam_job.beam.launch import own_error
+from beam_job.beam.failures import own_error
+from beam_job.beam.presets import PRESETS
 from beam_job.core.errors import UsageError
-from beam_job.extract.extractor import available_cores
+from beam_job.runtime.cores import available_cores
 
 DATAFLOW = ["--project=p", "--region=europe-west1", "--temp_location=gs://b/tmp"]
 
 
-@pytest.mark.parametrize("on", ["local", "flink", "spark", "dataflow"])
+@pytest.mark.parametrize("on", PRESETS)
 def test_every_preset_is_made_of_options_that_beam_knows(on: str, tmp_path: Path) -> None:
     jar = tmp_path / "server.jar"
     jar.touch()
@@ -26,19 +27,19 @@ def test_every_preset_is_made_of_options_that_beam_knows(on: str, tmp_path: Path
         "spark": [f"--spark_job_server_jar={jar}"],
         "dataflow": [*DATAFLOW, "--sdk_container_image=image"],
     }
-    options = runners.beam_options([*runners.preset(on), *needed[on]]).get_all_options()
+    options = runners.beam_options([*PRESETS[on], *needed[on]]).get_all_options()
     assert options["runner"] == {"local": "FnApiRunner"}.get(on, f"{on.capitalize()}Runner")
 
 
 def test_what_is_given_beside_a_preset_wins() -> None:
-    arguments = [*runners.preset("dataflow"), *DATAFLOW, "--sdk_container_image=image", "--machine_type=n1-standard-4"]
+    arguments = [*PRESETS["dataflow"], *DATAFLOW, "--sdk_container_image=image", "--machine_type=n1-standard-4"]
     assert runners.beam_options(arguments).get_all_options()["machine_type"] == "n1-standard-4"
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (runners.preset("flink"), "--flink_master=HOST:8081"),
+        (PRESETS["flink"], "--flink_master=HOST:8081"),
         (["--runner=FlinkRunner", "--flink_master=h:1"], "--on=flink stands for PROCESS"),
         (["--runner=FlinkRunner", "--flink_master=h:1", "--environment_type=PROCESS"], '{"command": '),
         (["--runner=FlinkRunner", "--flink_master=h:1", "--environment_type=EXTERNAL"], "address of the worker pool"),
@@ -60,10 +61,10 @@ def test_what_is_missing_is_said(arguments: list[str], words: str, monkeypatch: 
 def test_flink_needs_java_for_the_job_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(UsageError, match="needs Java"):
-        runners.beam_options([*runners.preset("flink"), "--flink_master=localhost:8081"])
+        runners.beam_options([*PRESETS["flink"], "--flink_master=localhost:8081"])
 
 
-def test_dataflow_is_told_that_it_does_not_see_this_machines_disk(few: Path, tmp_path: Path) -> None:
+def test_dataflow_cannot_read_this_machines_disk(few: Path, tmp_path: Path) -> None:
     options = [*DATAFLOW, "--sdk_container_image=image"]
     with pytest.raises(UsageError, match="expected --input=gs://"):
         beam_job.extract(str(few), "gs://bucket/out", on="dataflow", beam_options=options)

@@ -1,4 +1,4 @@
-"""ExtractFeatures in a pipeline of somebody's own."""
+"""ExtractFeatures in a pipeline of the user's own."""
 
 from pathlib import Path
 
@@ -8,12 +8,13 @@ from apache_beam.testing.test_pipeline import TestPipeline
 from apache_beam.testing.util import assert_that
 
 import beam_job
-from beam_job.core.options import ModelOptions, ValueRange
+from beam_job.core.options import ModelOptions
+from beam_job.core.values import ValueRange
 from tests.support.small_models import save_reusable
 
 
 def _ids(expected: list[str]) -> object:
-    def check(found: list[beam_job.FeatureRecord | beam_job.Failure]) -> None:
+    def check(found: list[beam_job.FeatureRecord | beam_job.ErrorRow]) -> None:
         assert sorted(item.id for item in found) == sorted(expected), found
 
     return check
@@ -23,8 +24,8 @@ def test_refs_and_bytes_go_in_and_features_and_errors_come_out(few: Path, tmp_pa
     model = ModelOptions(model=str(save_reusable(tmp_path / "model")), input_range=ValueRange(0, 1))
     paths = sorted(few.rglob("*.jpg"))
     inputs: list[object] = [(path.name, path.read_bytes()) for path in paths[:5]]
-    inputs += [beam_job.ImageRef(path.name, str(path), label=path.parent.name) for path in paths[5:20]]
-    inputs += [("bad.jpg", b"no picture"), beam_job.ImageRef("gone.jpg", str(tmp_path / "gone.jpg"))]
+    inputs += [beam_job.ExampleRef(path.name, str(path), label=path.parent.name) for path in paths[5:20]]
+    inputs += [("bad.jpg", b"no picture"), beam_job.ExampleRef("gone.jpg", str(tmp_path / "gone.jpg"))]
     with TestPipeline("FnApiRunner") as pipeline:
         labels = ["cat", "coffee", "coins", "rocket"]
         features, errors = pipeline | beam.Create(inputs) | beam_job.ExtractFeatures(model=model, labels=labels)

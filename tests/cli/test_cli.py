@@ -37,8 +37,8 @@ def assert_one_sentence(error: str) -> None:
 WRONG = {
     "no such command": (["extrakt"], "There is no command 'extrakt'; did you mean 'extract'?"),
     "no such option": (["extract", "--input=i", "--output=o", "--batch=3"], "There is no option '--batch=3'"),
-    "an abbreviation": (["extract", "--inp=i", "--output=o"], "--input is needed"),
-    "no input": (["extract", "--output=o"], "--input is needed"),
+    "an abbreviation": (["extract", "--inp=i", "--output=o"], "--input is required"),
+    "no input": (["extract", "--output=o"], "--input is required"),
     "input is nowhere": (["extract", "--input=/no/where", "--output=o"], "there is nothing at '/no/where'"),
     "a bad number": (["extract", "--input=.", "--output=o", "--batch_size=x"], "--batch_size is written N, found 'x'"),
     "a bad split": (["extract", "--input=.", "--output=o", "--splits=a=2"], "the shares sum to 2, not to 1"),
@@ -78,7 +78,7 @@ def test_a_run_that_fails_in_the_workers_is_one_sentence_and_exit_code_1(
     done = beam_job_process("extract", f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}", *small_model)
     assert done.returncode == 1
     assert_one_sentence(done.stderr)
-    assert "None of the 1 images gave features (1 UnknownFormatError); see errors.jsonl." in done.stderr
+    assert "None of the 1 examples gave features (1 UnknownFormatError); see errors.jsonl." in done.stderr
 
 
 def test_a_run_ends_with_a_summary_and_the_command_that_loads_it(
@@ -87,7 +87,7 @@ def test_a_run_ends_with_a_summary_and_the_command_that_loads_it(
     output = tmp_path / "out"
     done = beam_job_process("extract", "--input", str(few), "--output", str(output), *small_model)
     assert done.returncode == 0, done.stderr
-    for words in ("cat", "coins", "40 images: 40 with features", "0 errors", "images/s", "time in threads: read"):
+    for words in ("cat", "coins", "40 examples: 40 with features", "0 errors", "examples/s", "time in threads: read"):
         assert words in done.stdout
     command = done.stdout.split("load it with:")[1].strip()
     assert command.startswith("python -c ")
@@ -105,7 +105,7 @@ def test_a_run_ends_with_a_summary_and_the_command_that_loads_it(
 def test_json_for_machines(few: Path, tmp_path: Path, small_model: list[str]) -> None:
     done = beam_job_process("extract", f"--input={few}", f"--output={tmp_path / 'out'}", "--json", *small_model)
     result = json.loads(done.stdout)
-    assert (result["images"], result["records"], result["errors"]) == (40, 40, {})
+    assert (result["examples"], result["records"], result["errors"]) == (40, 40, {})
     assert result["splits"]["train"]["classes"] == {"cat": 10, "coffee": 10, "coins": 10, "rocket": 10}
 
 

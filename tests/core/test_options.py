@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from beam_job.core.errors import UsageError
-from beam_job.core.options import ExtractOptions, ImageSize, SplitFractions, ValueRange, extract_fields
+from beam_job.core.options import ExtractOptions, extract_fields
+from beam_job.core.values import ImageSize, SplitFractions, ValueRange
 
 
 def test_values_as_text_and_typed_are_the_same() -> None:
@@ -30,8 +31,8 @@ def test_flat_values_give_the_options_back_through_json() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"output": "o"}, "--input is needed"),
-        ({"input": "i"}, "--output is needed"),
+        ({"output": "o"}, "--input is required"),
+        ({"input": "i"}, "--output is required"),
         ({"image_sise": "224"}, "no option 'image_sise'; did you mean 'image_size'?"),
         ({"image_size": "0"}, "--image_size is written 224|HxW, found '0' (height and width are at least 1)"),
         ({"image_size": "1x2x3"}, "one number, or two"),
@@ -40,7 +41,7 @@ def test_flat_values_give_the_options_back_through_json() -> None:
         ({"input_range": "0"}, "--input_range is written LOW,HIGH"),
         ({"splits": "train=0.8"}, "the shares sum to 0.8, not to 1"),
         ({"splits": "train=0.5,train=0.5"}, "named twice"),
-        ({"splits": "all=1"}, "no name for a split"),
+        ({"splits": "all=1"}, "not a valid split name"),
         ({"splits": "a=1.5,b=-0.5"}, "every share is above 0"),
         ({"num_shards": "0"}, "--num_shards is at least 1, found '0'"),
         ({"num_shards": "many"}, "--num_shards is written N, found 'many'"),

@@ -10,10 +10,10 @@ ids = st.text(min_size=1)  # lone surrogates among them
 
 
 @given(ids, st.integers(1, 10_000))
-def test_a_shard_index_is_in_range_and_stable(image_id: str, count: int) -> None:
-    index = sharding.shard_index(image_id, count)
+def test_a_shard_index_is_in_range_and_stable(example_id: str, count: int) -> None:
+    index = sharding.shard_index(example_id, count)
     assert 0 <= index < count
-    assert index == sharding.shard_index(image_id, count)
+    assert index == sharding.shard_index(example_id, count)
 
 
 def test_hashes_are_those_of_every_other_machine() -> None:

@@ -6,33 +6,37 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from beam_job.core.fingerprints import shard_fingerprint
 from beam_job.core.naming import ShardName
-from beam_job.core.records import Failure, FeatureRecord, ImageRef, ShardReceipt
+from beam_job.core.records import ErrorRow, ExampleRef, FeatureRecord, FileDigest, ShardReceipt
 from beam_job.dataset import commit
+from beam_job.outputs.base import RecordSchema
 from beam_job.outputs.tfrecord.framing import read_records
+from tests.support.datasets import SUFFIX
 
 SHARD = ShardName("train", 0, 2)
-REFS = [ImageRef("a", "/a.jpg", label="x", version="1"), ImageRef("b", "/b.jpg", label="y", version="1")]
+FILE = SHARD.file_name(SUFFIX)
+SCHEMA = RecordSchema({"feature": (3,)}, ["x", "y"])
+REFS = [ExampleRef("a", "/a.jpg", label="x", version="1"), ExampleRef("b", "/b.jpg", label="y", version="1")]
 IDENTITY = {"model": "digest", "labels": ["x", "y"]}
 
 
 def write(output: Path, fingerprint: str = "wanted") -> ShardReceipt:
-    with commit.new_shard(str(output), SHARD) as file:
-        file.add(FeatureRecord("a", 1, {"feature": np.arange(3, dtype=np.float32)}))
-        file.add(Failure("b", "/b.jpg", "decode", "CorruptImageError", "expected a whole JPEG"))
-    receipt = file.receipt(SHARD, fingerprint, {"a": "1", "b": "2"}, {"wall": 0.5})
+    with commit.new_shard(str(output), SHARD, ["tfrecord"], SCHEMA) as new:
+        new.add(FeatureRecord("a", 1, {"feature": np.arange(3, dtype=np.float32)}))
+        new.add(ErrorRow("b", "/b.jpg", "decode", "CorruptExampleError", "expected a whole JPEG"))
+    receipt = new.receipt(SHARD, fingerprint, {"a": "1", "b": "2"}, {"wall": 0.5})
     commit.write_receipt(str(output), SHARD, receipt)
     return receipt
 
 
 def test_a_receipt_accounts_for_the_file(tmp_path: Path) -> None:
     receipt = write(tmp_path)
-    content = (tmp_path / SHARD.file_name).read_bytes()
-    assert receipt.digest == hashlib.sha256(content).hexdigest()
-    assert receipt.size == len(content)
+    content = (tmp_path / FILE).read_bytes()
+    assert receipt.files == {FILE: FileDigest(len(content), hashlib.sha256(content).hexdigest())}
     assert len(list(read_records(io.BytesIO(content)))) == receipt.records == 1
     assert receipt.label_counts == {1: 1}
-    assert receipt.images == 2
+    assert receipt.examples == 2
 
 
 def test_a_committed_shard_is_found_by_its_fingerprint_only(tmp_path: Path) -> None:
@@ -50,11 +54,11 @@ def test_a_file_without_a_receipt_is_not_committed(tmp_path: Path) -> None:
 
 def test_a_receipt_without_its_file_is_not_committed(tmp_path: Path) -> None:
     write(tmp_path)
-    (tmp_path / SHARD.file_name).unlink()
+    (tmp_path / FILE).unlink()
     assert commit.find_receipt(str(tmp_path), SHARD, "wanted") is None
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"not json", b'{"shard": 1}', b"\xff"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"not json", b'{"shard": 1}', b"\xff", b'{"files": []}'])
 def test_a_damaged_receipt_is_none(tmp_path: Path, content: bytes) -> None:
     write(tmp_path)
     (tmp_path / SHARD.receipt_name).write_bytes(content)
@@ -62,8 +66,8 @@ def test_a_damaged_receipt_is_none(tmp_path: Path, content: bytes) -> None:
 
 
 def test_an_interrupted_shard_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), commit.new_shard(str(tmp_path), SHARD) as file:
-        file.add(FeatureRecord("a", 0, {"feature": np.zeros(3, np.float32)}))
+    with pytest.raises(KeyboardInterrupt), commit.new_shard(str(tmp_path), SHARD, ["tfrecord"], SCHEMA) as new:
+        new.add(FeatureRecord("a", 0, {"feature": np.zeros(3, np.float32)}))
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
@@ -71,15 +75,15 @@ def test_an_interrupted_shard_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change", [{"id": "c"}, {"uri": "/c.jpg"}, {"label": "y"}, {"version": "2"}, {"problem": "none"}], ids=str
 )
-def test_whatever_changes_an_image_changes_the_fingerprint(change: dict[str, str]) -> None:
-    before = commit.fingerprint(IDENTITY, SHARD, REFS)
-    assert commit.fingerprint(IDENTITY, SHARD, [dataclasses.replace(REFS[0], **change), REFS[1]]) != before
+def test_every_change_of_an_example_changes_the_fingerprint(change: dict[str, str]) -> None:
+    before = shard_fingerprint(IDENTITY, SHARD, REFS)
+    assert shard_fingerprint(IDENTITY, SHARD, [dataclasses.replace(REFS[0], **change), REFS[1]]) != before
 
 
-def test_whatever_changes_all_images_changes_the_fingerprint() -> None:
-    before = commit.fingerprint(IDENTITY, SHARD, REFS)
-    assert commit.fingerprint({**IDENTITY, "model": "other"}, SHARD, REFS) != before
-    assert commit.fingerprint({**IDENTITY, "labels": ["y", "x"]}, SHARD, REFS) != before
-    assert commit.fingerprint(IDENTITY, ShardName("train", 1, 2), REFS) != before
-    assert commit.fingerprint(IDENTITY, SHARD, REFS[:1]) != before
-    assert commit.fingerprint(dict(reversed(IDENTITY.items())), SHARD, REFS) == before
+def test_every_change_of_the_identity_changes_the_fingerprint() -> None:
+    before = shard_fingerprint(IDENTITY, SHARD, REFS)
+    assert shard_fingerprint({**IDENTITY, "model": "other"}, SHARD, REFS) != before
+    assert shard_fingerprint({**IDENTITY, "labels": ["y", "x"]}, SHARD, REFS) != before
+    assert shard_fingerprint(IDENTITY, ShardName("train", 1, 2), REFS) != before
+    assert shard_fingerprint(IDENTITY, SHARD, REFS[:1]) != before
+    assert shard_fingerprint(dict(reversed(IDENTITY.items())), SHARD, REFS) == before

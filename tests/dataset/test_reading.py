@@ -1,4 +1,4 @@
-"""Other people's readers, on our output as it stands."""
+"""Other readers, on our output as it is."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 import beam_job
 from beam_job.core import naming
 from beam_job.core.errors import InputError
-from tests.beam.test_launch import records_of
+from tests.support.datasets import records_of
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,8 @@ def test_the_tfx_schema_parses_the_examples(dataset: Path, expected: dict[str, d
     assert set(spec) == {"feature", "id", "label"}
     files = sorted(str(path) for path in dataset.glob("*.tfrecord"))
     records = tf.data.TFRecordDataset(files).batch(64).map(lambda batch: tf.io.parse_example(batch, spec))
-    ids = [image_id for batch in records for image_id in batch["id"].numpy().ravel()]
-    assert sorted(image_id.decode() for image_id in ids) == sorted(expected)
+    ids = [example_id for batch in records for example_id in batch["id"].numpy().ravel()]
+    assert sorted(example_id.decode() for example_id in ids) == sorted(expected)
     (label,) = [feature for feature in schema.feature if feature.name == "label"]
     assert (label.int_domain.min, label.int_domain.max, label.int_domain.is_categorical) == (-1, 11, True)
 
@@ -107,8 +107,8 @@ def test_a_map_keeps_its_shape(few: Path, tmp_path: Path) -> None:
     assert example["feature"].shape == (3, 3, 1280)
 
 
-def test_what_is_not_there_is_one_sentence(dataset: Path, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="There is no finished dataset at"):
+def test_a_missing_dataset_or_split_is_one_sentence(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="There is no complete dataset at"):
         beam_job.load_features(str(tmp_path))
     with pytest.raises(
         InputError, match=r"has no split 'tests'; did you mean 'test'\? \(splits: test, train, validation\)"

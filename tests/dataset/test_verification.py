@@ -17,7 +17,7 @@ from beam_job.outputs.tfrecord.framing import frame, read_records
 
 @pytest.fixture
 def copy(dataset: Path, tmp_path: Path) -> Path:
-    """The dataset of the session, to break."""
+    """A copy of the session's dataset, to damage."""
     return Path(shutil.copytree(dataset, tmp_path / "dataset"))
 
 
@@ -25,7 +25,7 @@ def first_shard(folder: Path) -> Path:
     return next(iter(sorted(folder.glob("train-*.tfrecord"))))
 
 
-def test_a_whole_dataset(dataset: Path) -> None:
+def test_a_complete_dataset(dataset: Path) -> None:
     found = beam_job.verify(str(dataset))
     assert found.problems == ()
     assert found.records == 1008
@@ -85,11 +85,11 @@ def write_other_label(folder: Path) -> None:
     rewrite(folder, lambda records: [pack_example(bad), *records[1:]])
 
 
-def write_no_example(folder: Path) -> None:
+def write_an_invalid_example(folder: Path) -> None:
     rewrite(folder, lambda records: [b"\x0a\x05abc", *records[1:]])
 
 
-def leave_a_stray_file(folder: Path) -> None:
+def add_a_stray_file(folder: Path) -> None:
     (folder / "train-00000-of-00099.tfrecord").write_bytes(b"")
 
 
@@ -114,7 +114,7 @@ def add_an_error_row(folder: Path) -> None:
 
 def change_a_count(folder: Path) -> None:
     run = json.loads((folder / naming.RUN).read_text())
-    run["images"] += 1
+    run["examples"] += 1
     (folder / naming.RUN).write_text(json.dumps(run))
 
 
@@ -122,24 +122,24 @@ def change_a_count(folder: Path) -> None:
     ("damage", "words"),
     [
         (flip_a_bit, "record 0 is damaged"),
-        (flip_a_bit, "the content is not that of run.json"),
+        (flip_a_bit, "does not match run.json"),
         (truncate, "is truncated"),
         (remove_a_shard, "the file is missing"),
         (remove_a_receipt, "the receipt is missing"),
-        (damage_a_receipt, "the receipt cannot be understood"),
-        (repeat_a_record, "stands out of order, or twice"),
-        (repeat_a_record, "1 ids stand in the dataset more than once"),
-        (swap_records, "stands out of order, or twice"),
+        (damage_a_receipt, "the receipt is damaged"),
+        (repeat_a_record, "is out of order, or repeated"),
+        (repeat_a_record, "1 ids are repeated in the dataset"),
+        (swap_records, "is out of order, or repeated"),
         (write_nan, "'x' has NaN or infinity"),
         (write_other_length, "'x' has other features than {'feature': 1280}"),
         (write_other_label, "'x' has the label 12, outside of -1 to 11"),
-        (write_no_example, "an example that is truncated"),
-        (leave_a_stray_file, "train-00000-of-00099.tfrecord: a file that does not belong here"),
-        (change_the_labels, "label.labels.txt: does not agree with run.json"),
-        (change_dataset_info, "dataset_info.json: does not agree with run.json"),
-        (remove_success, "_SUCCESS: missing, so the run did not end well"),
-        (add_an_error_row, "errors.jsonl: the rows are not those of run.json"),
-        (change_a_count, "1009 images went in, but there are 1008 records and 0 error rows"),
+        (write_an_invalid_example, "an example that is truncated"),
+        (add_a_stray_file, "train-00000-of-00099.tfrecord: a file that does not belong here"),
+        (change_the_labels, "label.labels.txt: does not match run.json"),
+        (change_dataset_info, "dataset_info.json: does not match run.json"),
+        (remove_success, "_SUCCESS: missing, so the run is not complete"),
+        (add_an_error_row, "errors.jsonl: the rows do not match run.json"),
+        (change_a_count, "1009 examples went in, but there are 1008 records and 0 error rows"),
     ],
 )
 def test_every_damage_is_a_line(
@@ -153,7 +153,7 @@ def test_every_damage_is_a_line(
 
 def test_on_the_command_line(dataset: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["verify", str(dataset)]) == 0
-    assert "is whole: 1,008 records in" in capsys.readouterr().out
+    assert "is complete: 1,008 records in" in capsys.readouterr().out
     assert main(["verify", str(dataset), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["problems"] == []
     assert main(["verify", str(tmp_path)]) == 2

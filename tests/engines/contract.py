@@ -14,7 +14,8 @@ import tensorflow as tf
 
 from beam_job.core.errors import ModelError
 from beam_job.core.options import ModelOptions
-from beam_job.engines.base import BATCH_SIZES, BF16, FP32, Engine, EngineChoice, load_engine
+from beam_job.engines.base import BF16, FP32, Engine, EngineChoice, load_engine
+from beam_job.engines.registry import ENGINES
 from beam_job.models.sources.builtin import BuiltinModel
 from beam_job.models.spec import ModelSpec, describe_model
 
@@ -41,7 +42,7 @@ class EngineContract:
         return np.stack(decoded)
 
     def test_features_are_those_of_the_saved_model(self, engine: Engine, pixels: np.ndarray) -> None:
-        model: Any = tf.saved_model.load(BuiltinModel().fetch(ModelOptions()).path)
+        model: Any = tf.saved_model.load(BuiltinModel.fetch(ModelOptions()).path)
         expected = model(pixels[:BATCH], training=False).numpy()
         found = engine.run(pixels[:BATCH])["feature"]
         assert (found.shape, found.dtype) == (expected.shape, np.float32)
@@ -75,7 +76,7 @@ class EngineContract:
     def test_a_row_does_not_depend_on_its_place_in_a_batch_of_the_engines_own_size(
         self, spec: ModelSpec, pixels: np.ndarray, precision: str
     ) -> None:
-        size = BATCH_SIZES[self.name][precision]
+        size = ENGINES.get(self.name).batch_sizes[precision]
         try:
             engine = load_engine(EngineChoice(self.name, precision), spec, size, 1)
         except ModelError as error:

@@ -7,8 +7,9 @@ import tensorflow as tf
 from beam_job.core.errors import ModelError, UsageError
 from beam_job.core.options import ModelOptions
 from beam_job.engines import openvino as openvino_engine
-from beam_job.engines.base import ENGINES, Engine, EngineChoice, load_engine
-from beam_job.engines.selection import LEAST_BF16_DISTANCE, choose_engine
+from beam_job.engines.base import Engine, EngineChoice, load_engine
+from beam_job.engines.registry import ENGINES
+from beam_job.engines.selection import MIN_BF16_DISTANCE, choose_engine
 from beam_job.models.spec import ModelSpec, describe_model
 from tests.engines.contract import BATCH, EngineContract
 
@@ -65,7 +66,7 @@ def test_bf16_is_bf16_or_refused() -> None:
         ]
         assert max(distances) < 0.1, name
         taken[name] = np.mean(distances)
-    fit = [name for name, mean in taken.items() if mean >= LEAST_BF16_DISTANCE]
+    fit = [name for name, mean in taken.items() if mean >= MIN_BF16_DISTANCE]
     assert "openvino" in fit or "openvino" not in taken
     if fit:
         assert choose("bf16").name in fit

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from beam_job.core.errors import ModelError
-from beam_job.core.options import ModelOptions, ValueRange
+from beam_job.core.options import ModelOptions
 from beam_job.core.records import Float32Array
+from beam_job.core.values import ValueRange
 from beam_job.engines.base import EngineChoice
 from beam_job.engines.selection import _choice, _cosine, _distance, choose_engine
 from beam_job.models.spec import ModelSpec, describe_model
@@ -39,8 +40,8 @@ def test_an_engine_that_is_asked_for_is_compared_too(spec: ModelSpec) -> None:
     choice = choose_engine(spec, "openvino", "fp32", None, pictures)
     assert (choice.name, choice.reason) == ("openvino", "asked for")
     assert choice.parity is not None
-    assert choice.parity["least_cosine"] >= 0.9999
-    assert choice.parity["images"] == 3
+    assert choice.parity["min_cosine"] >= 0.9999
+    assert choice.parity["examples"] == 3
 
 
 def test_tensorflow_in_fp32_needs_no_comparison(spec: ModelSpec) -> None:
@@ -54,7 +55,7 @@ def test_without_a_picture_it_is_tensorflow(tmp_path: Path) -> None:
 
 
 def row(cosine: float, milliseconds: float) -> dict[str, Any]:
-    return {"images": 8, "least_cosine": cosine, "mean_relative_distance": 0.01, "milliseconds": milliseconds}
+    return {"examples": 8, "min_cosine": cosine, "mean_relative_distance": 0.01, "milliseconds": milliseconds}
 
 
 def test_the_fastest_that_agrees() -> None:
@@ -85,7 +86,7 @@ def test_one_that_stumbles_is_left_out() -> None:
 def test_bf16_may_differ_and_its_drift_is_recorded() -> None:
     choice = _choice({"tensorflow": row(0.999, 5.0), "openvino": row(0.998, 1.0)}, "auto", "bf16")
     assert (choice.name, choice.precision) == ("openvino", "bf16")
-    assert choice.parity == {"images": 8, "least_cosine": 0.998, "mean_relative_distance": 0.01}
+    assert choice.parity == {"examples": 8, "min_cosine": 0.998, "mean_relative_distance": 0.01}
 
 
 def test_bf16_that_is_float32_is_not_taken() -> None:

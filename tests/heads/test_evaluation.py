@@ -32,7 +32,7 @@ def test_the_figures_are_those_of_scikit_learn(images: int, classes: int, multi_
         row = found.classes[name]
         for value, expected in ((row["precision"], precision[place]), (row["recall"], recall[place])):
             assert np.isnan(expected) if value is None else value == pytest.approx(expected)
-        assert row["images"] == support[place]
+        assert row["examples"] == support[place]
         if row["f1"] is not None:
             assert row["f1"] == pytest.approx(f1[place])
     if multi_label:

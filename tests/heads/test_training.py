@@ -1,4 +1,4 @@
-"""Heads on real features; the model that takes pictures says what the head says of the stored feature."""
+"""Heads on real features; the served model agrees with the head on the stored feature."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import beam_job
 from beam_job.cli.main import main
 from beam_job.core.errors import InputError, OutputError, UsageError
 from beam_job.core.options import HeadOptions
-from beam_job.dataset.reading import read_labels, read_run, read_table
+from beam_job.dataset.reading import Dataset
 from beam_job.heads.training import HeadResult, _weights, train_head
 from tests.support.bucket import Bucket
 
@@ -43,9 +43,9 @@ def quick(few: Path, tmp_path: Path, small_model: dict[str, str]) -> Path:
     return tmp_path / "quick"
 
 
-def test_it_knows_what_it_has_not_seen(trained: HeadResult, dataset: Path) -> None:
-    splits = read_run(str(dataset))["splits"]
-    assert trained.images == {name: split["records"] for name, split in splits.items()}
+def test_a_head_classifies_held_out_examples(trained: HeadResult, dataset: Path) -> None:
+    splits = Dataset.open(str(dataset)).splits
+    assert trained.examples == {name: split["records"] for name, split in splits.items()}
     assert set(trained.evaluations) == {"linear probe", "head", "nearest neighbours"}
     for found in trained.evaluations.values():
         assert found.accuracy > 0.95
@@ -63,7 +63,7 @@ def test_the_files_of_a_head(trained: HeadResult) -> None:
             assert len(set(picture.convert("L").tobytes())) > 10
 
 
-def special_pictures(photograph: Image.Image) -> dict[str, bytes]:
+def special_images(photograph: Image.Image) -> dict[str, bytes]:
     """Pictures that have to be turned, composited or converted before a model sees them."""
 
     def saved(picture: Image.Image, form: str, **options: Any) -> bytes:
@@ -85,39 +85,41 @@ def special_pictures(photograph: Image.Image) -> dict[str, bytes]:
     return found
 
 
-def test_its_answer_on_a_picture_is_the_heads_on_the_stored_feature(
+def test_the_served_model_agrees_with_the_head_on_the_stored_feature(
     trained: HeadResult, ask: Any, samples: Path, dataset: Path, tmp_path: Path
 ) -> None:
     head = tf.keras.models.load_model(f"{trained.head}/head.keras")
-    table = read_table(str(dataset), "test")
+    table = Dataset.open(str(dataset)).table("test")
     chosen = slice(0, 40)
     expected = head.predict(table.features[chosen], verbose=0)
-    said = ask(image_bytes=tf.constant([(samples / image_id).read_bytes() for image_id in table.ids[chosen]]))
+    said = ask(image_bytes=tf.constant([(samples / example_id).read_bytes() for example_id in table.ids[chosen]]))
     np.testing.assert_allclose(said["probabilities"], expected, atol=1e-4)
-    assert [name.decode() for name in said["classes"][0].numpy()] == read_labels(str(dataset))
+    assert [name.decode() for name in said["classes"][0].numpy()] == Dataset.open(str(dataset)).labels
 
 
-def test_nor_does_it_matter_how_the_picture_is_stored(
+def test_the_served_model_decodes_every_format_as_the_job_does(
     trained: HeadResult, ask: Any, samples: Path, tmp_path: Path
 ) -> None:
     head = tf.keras.models.load_model(f"{trained.head}/head.keras")
     with Image.open(next(samples.glob("cat/*.jpg"))) as photograph:
-        pictures = special_pictures(photograph.convert("RGB"))
+        pictures = special_images(photograph.convert("RGB"))
     for name, data in pictures.items():
         (tmp_path / "pictures").mkdir(exist_ok=True)
         (tmp_path / "pictures" / name).write_bytes(data)
     beam_job.extract(f"{tmp_path}/pictures/*", str(tmp_path / "features"))
-    table = read_table(str(tmp_path / "features"), "train")
+    table = Dataset.open(str(tmp_path / "features")).table("train")
     assert len(table.ids) == len(pictures)
     logits = tf.keras.Model(head.inputs, head.layers[-2].output)
     weights, bias = head.layers[-1].get_weights()
     expected = logits.predict(table.features, verbose=0) @ weights + bias
-    said = ask(image_bytes=tf.constant([pictures[Path(image_id).name] for image_id in table.ids]))
+    said = ask(image_bytes=tf.constant([pictures[Path(example_id).name] for example_id in table.ids]))
     found = np.log(np.maximum(said["probabilities"], 1e-30))
     # Logits are known up to a number that is the same for all classes of an image.
     difference = (found - found.max(1, keepdims=True)) - (expected - expected.max(1, keepdims=True))
     assert np.abs(difference[found > -40]).max() < 0.05
-    turned = {Path(image_id).name: row for image_id, row in zip(table.ids, said["probabilities"].numpy(), strict=True)}
+    turned = {
+        Path(example_id).name: row for example_id, row in zip(table.ids, said["probabilities"].numpy(), strict=True)
+    }
     assert not np.allclose(turned["turned-1.jpg"], turned["turned-6.jpg"], atol=1e-7)
 
 
@@ -130,10 +132,10 @@ def test_the_same_seed_gives_the_same_head(quick: Path, tmp_path: Path) -> None:
     assert first == second != other
 
 
-def test_splits_that_are_missing_are_cut_from_the_training_split(quick: Path, tmp_path: Path) -> None:
+def test_missing_splits_are_taken_from_the_training_split(quick: Path, tmp_path: Path) -> None:
     found = beam_job.train_head(str(quick), epochs=1)
-    assert sum(found.images.values()) == 40
-    assert set(found.images) == {"train", "validation", "test"}
+    assert sum(found.examples.values()) == 40
+    assert set(found.examples) == {"train", "validation", "test"}
     assert found.head == f"{quick}-head"
     assert Path(found.head, "head.keras").exists()
 
@@ -176,10 +178,10 @@ def test_rare_classes_weigh_as_much_as_frequent_ones() -> None:
     assert weights.mean() == pytest.approx(1)
 
 
-def test_what_cannot_be_learnt_from_is_said(
+def test_a_dataset_that_is_too_small_is_refused(
     few: Path, quick: Path, tmp_path: Path, small_model: dict[str, str]
 ) -> None:
-    with pytest.raises(InputError, match="no finished dataset"):
+    with pytest.raises(InputError, match="no complete dataset"):
         beam_job.train_head(str(tmp_path / "nothing"))
     with pytest.raises(InputError, match="no feature 'top'"):
         beam_job.train_head(str(quick), feature="top")
@@ -197,7 +199,7 @@ def test_what_cannot_be_learnt_from_is_said(
     assert (tmp_path / "precious" / "thesis.txt").exists()
 
 
-def test_a_missing_matplotlib_is_said_before_anything_is_learnt(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_matplotlib_is_reported_before_the_training(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # what Python takes for a module that is not there
     epochs: list[object] = []
     with pytest.raises(UsageError, match=r"pip install 'beam_job\[heads\]'"):
@@ -212,6 +214,6 @@ def test_the_command(quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "nearest neighbours: accuracy" in shown.out
     assert "epoch   2  loss" in shown.err
     assert main(["train-head", str(quick), "--epochs=1", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["images"]["train"] > 20
+    assert json.loads(capsys.readouterr().out)["examples"]["train"] > 20
     assert main(["train-head", str(quick), "--epoch=1"]) == 2
     assert "There is no option '--epoch=1'" in capsys.readouterr().err

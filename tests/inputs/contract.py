@@ -1,4 +1,4 @@
-"""What every source must do, whatever it reads. A member's test class inherits this and provides ``path``."""
+"""What every input must do, whatever it lists. A member's test class inherits this and provides ``path``."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import pickle
 import pytest
 
 from beam_job.beam import blocks
-from beam_job.core.records import ImageRef
-from beam_job.inputs.base import Source, open_source
+from beam_job.core.records import ExampleRef
+from beam_job.inputs.base import Source, all_refs, open_source
+from beam_job.modalities.image.modality import ImageModality
 from beam_job.runtime import storage
 
 
-def list_refs(source: Source) -> list[ImageRef]:
+def list_refs(source: Source) -> list[ExampleRef]:
     """All refs, sorted by id."""
-    return sorted((ref for unit in source.units() for ref in source.refs(unit)), key=lambda ref: ref.id)
+    return sorted(all_refs(source, ImageModality.suffixes), key=lambda ref: ref.id)
 
 
 class SourceContract:

@@ -37,7 +37,7 @@ class TestClassFolders(SourceContract):
         labels = {ref.id: ref.label for ref in list_refs(open_source(str(root)))}
         assert labels == {"a/1.jpg": "a", "b/2.png": "b", "c/deep/3.JPEG": "c", "loose.jpg": None}
 
-    def test_what_is_hidden_or_no_image_is_passed_over(self, root: Path) -> None:
+    def test_hidden_files_and_other_suffixes_are_passed_over(self, root: Path) -> None:
         for name in ("a/.hidden.jpg", ".git/x.jpg", "a/.cache/x.jpg", "a/notes.txt", "README.md", "a/noSuffix"):
             (root / name).parent.mkdir(exist_ok=True)
             (root / name).write_bytes(b"x")
@@ -101,7 +101,7 @@ def test_all_columns_of_a_manifest(tmp_path: Path) -> None:
         {"uri": "/elsewhere/c.jpg"},
     ]
     path.write_text("".join(json.dumps(row) + "\n\n" for row in rows))
-    relative, remote, absolute = open_source(str(path)).refs(str(path))
+    relative, remote, absolute = open_source(str(path)).refs(str(path), ())
     assert (relative.id, relative.uri) == ("first", str(tmp_path / "a.jpg"))
     assert (relative.label, relative.split, relative.group) == ("3", "test", "17")
     assert (remote.id, remote.uri, remote.label) == ("gs://bucket/b.jpg", "gs://bucket/b.jpg", None)
@@ -121,20 +121,20 @@ def test_all_columns_of_a_manifest(tmp_path: Path) -> None:
         (r'{"uri": "\ud800"}', "expected uri to be Unicode text"),
     ],
 )
-def test_a_bad_line_is_a_problem_of_that_image_alone(tmp_path: Path, line: str, words: str) -> None:
+def test_a_bad_line_is_a_problem_of_that_example_alone(tmp_path: Path, line: str, words: str) -> None:
     path = tmp_path / "images.jsonl"
     path.write_text(f'{{"uri": "before.jpg"}}\n{line}\n{{"uri": "after.jpg"}}\n')
-    before, bad, after = open_source(str(path)).refs(str(path))
+    before, bad, after = open_source(str(path)).refs(str(path), ())
     assert (before.id, after.id) == ("before.jpg", "after.jpg")
     assert bad.id == "images.jsonl:2"
     assert bad.problem is not None
     assert bad.problem.startswith(f"line 2: {words}")
 
 
-def test_a_bad_row_of_csv_is_a_problem_of_that_image_alone(tmp_path: Path) -> None:
+def test_a_bad_row_of_csv_is_a_problem_of_that_example_alone(tmp_path: Path) -> None:
     path = tmp_path / "images.csv"
     path.write_text('uri,label\na.jpg,"x, with a comma"\nb.jpg,y,too,many\nc.jpg,z\n')
-    one, bad, three = open_source(str(path)).refs(str(path))
+    one, bad, three = open_source(str(path)).refs(str(path), ())
     assert (one.label, three.label) == ("x, with a comma", "z")
     assert bad.problem == "line 3: expected 2 columns, found 2 more"
 
@@ -158,7 +158,7 @@ def test_a_manifest_that_cannot_be_right_is_refused_at_launch(
     assert words in str(caught.value)
 
 
-def test_an_input_that_is_nowhere(tmp_path: Path) -> None:
+def test_an_input_that_does_not_exist(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is nothing at"):
         open_source(str(tmp_path / "nothing"))
     with pytest.raises(InputError, match="There is no manifest at"):

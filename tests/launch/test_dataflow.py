@@ -24,9 +24,9 @@ LAUNCH = Path(__file__).parent.parent.parent / "launch" / "dataflow"
 # How Dataflow shows what a worker raised.
 WORKERS_ERROR = """Error message from worker: generic::unknown: Traceback (most recent call last):
   File "apache_beam/runners/common.py", line 1, in apache_beam.runners.common.DoFnRunner.process
-beam_job.core.errors.InputError: Expected a label in every row. [while running 'Plan shards/Make plan-ptransform-22']
+beam_job.core.errors.InputError: Expected a label in every row. [while running 'Compute layout/Tally-ptransform-22']
 """
-STEPS = ("List images", "Plan shards", "Extract shards", "Finalise")
+STEPS = ("List examples", "Compute layout", "Extract shards", "Finalise")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def steps(bucket: Bucket, url: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def submitted(bucket: Bucket, photographs: str, dataflow: Dataflow) -> tuple[dict[str, Any], str]:
-    """The job that the submit script would have run with a graphics card, and what the user was told at its end."""
+    """The job that the submit script would have run with a GPU, and its last messages."""
     environment = {
         **os.environ,
         "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}",

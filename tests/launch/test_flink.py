@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 
 import beam_job
-from beam_job.beam.runners import preset
+from beam_job.beam.presets import PRESETS
 from beam_job.core import naming
 from beam_job.core.errors import InputError
 from launch.flink.cluster import Cluster, running_cluster
 from launch.job_servers.fetch import CannotLaunchError
-from tests.beam.test_launch import comparable_files, loads_and_metrics
-from tests.conftest import SPLITS
+from tests.support.datasets import SPLITS, comparable_files
 from tests.support.portable import worker_pool
 from tests.support.required import skip_or_fail
+from tests.support.runs import metrics_of_a_run
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -48,10 +48,10 @@ def options(cluster: Cluster) -> list[str]:
 
 
 def test_each_worker_loads_the_model_once(few: Path, tmp_path: Path, options: list[str]) -> None:
-    metrics = loads_and_metrics(few, tmp_path / "out", [*preset("flink"), *options])
+    metrics = metrics_of_a_run(few, tmp_path / "out", [*PRESETS["flink"], *options])
     # Two task managers, each with one worker process, and eight shards.
     assert 1 <= metrics["model_loads"] <= 2
-    assert (metrics["images"], metrics["records"], metrics["shards"]) == (40, 40, 8)
+    assert (metrics["examples"], metrics["records"], metrics["shards"]) == (40, 40, 8)
 
 
 def test_what_goes_wrong_in_a_worker_is_one_sentence(few: Path, tmp_path: Path, options: list[str]) -> None:

@@ -13,9 +13,11 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from beam_job.beam.runners import beam_options, preset
-from beam_job.cli.extract import read_options
+from beam_job.beam.presets import PRESETS
+from beam_job.beam.runners import beam_options
+from beam_job.cli.arguments import read_extract_options
 from beam_job.cli.main import build_parser
+from beam_job.core.options import ExtractOptions
 from tests.support.required import skip_or_fail
 
 MANIFESTS = Path(__file__).parent.parent.parent / "launch" / "kubernetes"
@@ -89,9 +91,9 @@ def test_the_submitting_job_says_what_the_code_takes() -> None:
     (container,) = manifest("submit.yaml")["spec"]["template"]["spec"]["containers"]
     assert container["command"][0] == "beam-job"
     known, rest = build_parser().parse_known_args([*container["command"][1:], *container["args"]])
-    options = read_options(known)
+    options = ExtractOptions.of(**read_extract_options(known))
     assert options.output.resume
-    found = beam_options([*preset(options.work.on or ""), *rest], options.flat()).get_all_options()
+    found = beam_options([*PRESETS[options.work.on or ""], *rest], options.flat()).get_all_options()
     (pool,) = (c for c in _task_manager_containers() if c["name"] == "worker-pool")
     (port,) = pool["ports"]
     assert found["environment_type"] == "EXTERNAL"

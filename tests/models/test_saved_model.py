@@ -5,19 +5,16 @@ import pytest
 import tensorflow as tf
 
 from beam_job.core.errors import ModelError
-from beam_job.core.options import ImageSize, LayerChoice, ModelOptions, ValueRange
-from beam_job.engines.base import EngineChoice, load_engine
+from beam_job.core.options import ModelOptions
+from beam_job.core.values import ImageSize, LayerChoice, ValueRange
 from beam_job.models.spec import describe_model, frozen_model
 from beam_job.runtime import storage
 from tests.support.bucket import Bucket
+from tests.support.models import features
 from tests.support.small_models import save_reusable, save_signatures, save_text_model
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 RANGE = ValueRange(0, 1)
-
-
-def features(options: ModelOptions, pixels: np.ndarray) -> np.ndarray:
-    return load_engine(EngineChoice(), describe_model(options), 4, 1).run(pixels)["feature"]
 
 
 @pytest.fixture
@@ -27,19 +24,19 @@ def pixels() -> np.ndarray:
 
 def test_a_reusable_model_is_called_in_inference_mode(tmp_path: Path, pixels: np.ndarray) -> None:
     options = ModelOptions(model=str(save_reusable(tmp_path / "model")), input_range=RANGE)
-    assert describe_model(options).preprocessing.size == ImageSize(32, 32)
-    np.testing.assert_allclose(features(options, pixels), pixels.mean((1, 2)), rtol=1e-5)
+    assert describe_model(options).modality.input.size == ImageSize(32, 32)
+    np.testing.assert_allclose(features(options, pixels)["feature"], pixels.mean((1, 2)), rtol=1e-5)
 
 
 def test_a_model_with_a_signature_only(tmp_path: Path, pixels: np.ndarray) -> None:
     options = ModelOptions(model=str(save_signatures(tmp_path / "model")), input_range=RANGE)
-    np.testing.assert_allclose(features(options, pixels), pixels.mean((1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(features(options, pixels)["feature"], pixels.mean((1, 2)), rtol=1e-5)
 
 
 def test_an_output_is_chosen_by_name(tmp_path: Path, pixels: np.ndarray) -> None:
     path = str(save_signatures(tmp_path / "model", outputs=2))
     options = ModelOptions(model=path, input_range=RANGE, layer=(LayerChoice("largest"),))
-    np.testing.assert_array_equal(features(options, pixels), pixels.max((1, 2)))
+    np.testing.assert_array_equal(features(options, pixels)["feature"], pixels.max((1, 2)))
 
 
 def test_integer_pixels_are_rounded_not_cut(tmp_path: Path) -> None:
@@ -67,7 +64,7 @@ def test_a_model_in_a_bucket_is_copied_once(
         bucket.write(f"{tmp_path.name}/model/{storage.relative(info.path, str(path))}", Path(info.path).read_bytes())
     options = ModelOptions(model=bucket.url(f"{tmp_path.name}/model"), input_range=RANGE)
     before = set(model_cache.glob("copied/*"))
-    np.testing.assert_allclose(features(options, pixels), pixels.mean((1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(features(options, pixels)["feature"], pixels.mean((1, 2)), rtol=1e-5)
     (copy,) = {path for path in set(model_cache.glob("copied/*")) - before if path.is_dir()}
     written = (copy / "saved_model.pb").stat().st_mtime_ns
     assert describe_model(options).digest == describe_model(ModelOptions(model=str(path), input_range=RANGE)).digest
@@ -77,7 +74,7 @@ def test_a_model_in_a_bucket_is_copied_once(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, "does not tell which values its pixels have; give --input_range=0,1"),
+        ({}, "does not say which values its pixels have; give --input_range=0,1"),
         ({"input_range": RANGE, "layer": (LayerChoice("nothing"),)}, "has no layer, output or tensor 'nothing'"),
         (
             {"input_range": RANGE, "image_size": ImageSize(33, 33)},
@@ -96,10 +93,10 @@ def test_what_the_model_does_not_say_is_asked_for(tmp_path: Path, options: dict[
 
 def test_a_model_of_any_size_needs_one(tmp_path: Path, pixels: np.ndarray) -> None:
     path = str(save_signatures(tmp_path / "model", size=None))
-    with pytest.raises(ModelError, match="images of any size; give the one it is to be used with"):
+    with pytest.raises(ModelError, match="images of any size; give the size to use it with"):
         describe_model(ModelOptions(model=path, input_range=RANGE))
     options = ModelOptions(model=path, input_range=RANGE, image_size=ImageSize(32, 32))
-    np.testing.assert_allclose(features(options, pixels), pixels.mean((1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(features(options, pixels)["feature"], pixels.mean((1, 2)), rtol=1e-5)
 
 
 def test_several_outputs_and_no_word_which(tmp_path: Path) -> None:
@@ -132,5 +129,5 @@ def test_a_model_that_changes_under_a_run_is_noticed(tmp_path: Path) -> None:
     path = save_reusable(tmp_path / "model")
     spec = describe_model(ModelOptions(model=str(path), input_range=RANGE))
     (path / "fingerprint.pb").write_bytes(b"other")
-    with pytest.raises(ModelError, match="has changed since the run began"):
+    with pytest.raises(ModelError, match="has changed since the run started"):
         frozen_model(spec)

@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 
 from beam_job.core.errors import ModelError
-from beam_job.core.options import LayerChoice, ModelOptions
+from beam_job.core.options import ModelOptions
+from beam_job.core.values import LayerChoice
 from beam_job.modalities.image.preprocessing import UNIT
 from beam_job.models.spec import describe_model
 from beam_job.runtime import storage
-from tests.models.test_saved_model import features
 from tests.support.bucket import Bucket
 from tests.support.hub_server import archive, serve_hub
+from tests.support.models import features
 from tests.support.small_models import save_reusable, save_tf1_module
 
 
@@ -27,9 +28,9 @@ def test_a_compressed_model_is_fetched_once(tmp_path: Path, pixels: np.ndarray) 
         options = ModelOptions(model=f"{address}/google/means/1")
         spec = describe_model(options)
         assert requests == ["/google/means/1?tf-hub-format=compressed"]
-        np.testing.assert_allclose(features(options, pixels), pixels.mean((1, 2)), rtol=1e-5)
+        np.testing.assert_allclose(features(options, pixels)["feature"], pixels.mean((1, 2)), rtol=1e-5)
         assert len(requests) == 1
-    assert spec.preprocessing.convention == UNIT
+    assert spec.modality.input.convention == UNIT
     assert spec.digest == storage.directory_digest(str(path))
 
 
@@ -37,7 +38,7 @@ def test_a_module_of_tensorflow_1(tmp_path: Path, pixels: np.ndarray) -> None:
     path = save_tf1_module(tmp_path / "module")
     with serve_hub({"/google/imagenet/1": archive(path)}) as (address, _):
         options = ModelOptions(model=f"{address}/google/imagenet/1")
-        np.testing.assert_allclose(features(options, pixels), pixels.mean((1, 2)), rtol=1e-5)
+        np.testing.assert_allclose(features(options, pixels)["feature"], pixels.mean((1, 2)), rtol=1e-5)
         both = ModelOptions(model=options.model, layer=(LayerChoice("default"), LayerChoice("largest")))
         assert describe_model(both).outputs == {"feature/default": (3,), "feature/largest": (3,)}
 
@@ -51,17 +52,17 @@ def test_an_uncompressed_model_in_a_bucket(
     monkeypatch.setenv("TFHUB_MODEL_LOAD_FORMAT", "UNCOMPRESSED")
     with serve_hub({"/google/means/2": bucket.url(tmp_path.name)}) as (address, requests):
         options = ModelOptions(model=f"{address}/google/means/2")
-        np.testing.assert_allclose(features(options, pixels), pixels.mean((1, 2)), rtol=1e-5)
+        np.testing.assert_allclose(features(options, pixels)["feature"], pixels.mean((1, 2)), rtol=1e-5)
         assert requests == ["/google/means/2?tf-hub-format=uncompressed"]
 
 
 def test_a_handle_that_leads_nowhere_says_what_to_do() -> None:
     with serve_hub({"/google/broken/1": b"no archive"}) as (address, _):
         with pytest.raises(
-            ModelError, match=r"There is no model at .*/google/nothing/1: the server answers 404"
+            ModelError, match=r"There is no model at .*/google/nothing/1: the server answered 404"
         ) as gone:
             describe_model(ModelOptions(model=f"{address}/google/nothing/1"))
-        with pytest.raises(ModelError, match="is no archive of a model") as broken:
+        with pytest.raises(ModelError, match="is not an archive of a model") as broken:
             describe_model(ModelOptions(model=f"{address}/google/broken/1"))
     with pytest.raises(ModelError, match="cannot be reached") as unreachable:
         describe_model(ModelOptions(model=f"{address}/google/means/1"))

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from beam_job.runtime import storage
+from beam_job.runtime.storage import copying
+from beam_job.runtime.storage.gcs import _once
 from tests.support.bucket import Bucket
 
 Place = Callable[[str], str]
@@ -115,7 +117,7 @@ def test_a_directory_is_copied_with_what_says_so_last(tmp_path: Path, monkeypatc
         written.append(storage.relative(path, str(tmp_path / "to")))
         return new_file(path)
 
-    monkeypatch.setattr(storage, "new_file", noted)
+    monkeypatch.setattr(copying, "new_file", noted)
     storage.copy_from_local(str(tmp_path / "from"), str(tmp_path / "to"), last="a.txt")
     assert written == ["deep/down/b.txt", "z.txt", "a.txt"]
     assert (tmp_path / "to" / "deep" / "down" / "b.txt").read_bytes() == b"deep/down/b.txt"
@@ -167,7 +169,7 @@ def test_a_digest_covers_names_and_contents(tmp_path: Path) -> None:
 def test_what_a_process_has_once_is_made_once() -> None:
     barrier, made = threading.Barrier(8), []
 
-    @storage._once
+    @_once
     def make() -> object:
         made.append(1)
         return object()

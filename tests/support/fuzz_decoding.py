@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from beam_job.core.errors import ImageError
-from beam_job.core.options import ImageSize
+from beam_job.core.errors import ExampleError
+from beam_job.core.values import ImageSize
 from beam_job.modalities.image.decoding import DecodePolicy, decode_image
 
 SIZE = ImageSize(64, 64)
@@ -124,7 +124,7 @@ def main() -> None:
             start = time.perf_counter()
             try:
                 pixels = decode_image(data, SIZE, DecodePolicy())
-            except ImageError as error:
+            except ExampleError as error:
                 outcomes[name][type(error).__name__] += 1
             else:
                 assert (pixels.shape, pixels.dtype) == ((64, 64, 3), np.float32)

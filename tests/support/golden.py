@@ -25,9 +25,9 @@ def golden_features(choice: EngineChoice = EngineChoice()) -> dict[str, Float32A
         directory = package_directory(PHOTOGRAPHS[name].package)
         assert directory is not None
         pixels = decode_image(
-            (directory / PHOTOGRAPHS[name].path).read_bytes(), spec.preprocessing.size, DecodePolicy()
+            (directory / PHOTOGRAPHS[name].path).read_bytes(), spec.modality.input.size, DecodePolicy()
         )
-        features[name] = engine.run(spec.preprocessing.scale(pixels)[np.newaxis])["feature"][0]
+        features[name] = engine.run(spec.modality.input.convention.scale(pixels)[np.newaxis])["feature"][0]
     return features
 
 

@@ -1,14 +1,15 @@
-"""How pictures come to the model's size: TensorFlow's ways, without TensorFlow.
+"""Resizes images to the model's size as TensorFlow does, without TensorFlow.
 
 The arithmetic of the default is that of the kernel ``ResizeBilinear`` with half-pixel centres and no antialiasing,
-which is what ``tf.image.resize`` runs by default (tensorflow/core/kernels/image/resize_bilinear_op.cc). Each output
-pixel needs four input pixels, so the input is gathered, never converted as a whole: a photograph of 12 megapixels costs
-hardly more than a small one.
+which ``tf.image.resize`` runs by default (tensorflow/core/kernels/image/resize_bilinear_op.cc). Each output pixel needs
+four input pixels, so the input is gathered, never converted as a whole: a photograph of 12 megapixels costs hardly more
+than a small one.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,8 +18,8 @@ from PIL import Image
 
 from beam_job.core.records import Float32Array
 
-# Output rows worked on at a time. Fewer would keep the intermediate arrays in a core's own cache; but each of numpy's
-# steps lets go of the interpreter's lock and must wait for it again, which costs more where several threads resize.
+# Output rows per block. Fewer would keep the intermediate arrays in the core's own cache; but each step of NumPy
+# releases the GIL and must wait for it again, which costs more when several threads resize.
 _BLOCK_ROWS = 224
 # An integer or complex type as wide as a whole pixel, which lets numpy gather pixels rather than channels.
 _PIXEL_TYPES: dict[Any, np.dtype[Any]] = {
@@ -31,7 +32,7 @@ Indices = npt.NDArray[np.intp]
 
 @functools.lru_cache(maxsize=1024)
 def _interpolation(size_in: int, size_out: int) -> tuple[Indices, Indices, Float32Array]:
-    """For each output position: its lower and upper neighbour in the input, and the upper one's weight."""
+    """For each output position: its lower and upper neighbour in the input, and the weight of the upper one."""
     scale = np.float32(size_in) / np.float32(size_out)
     position = (np.arange(size_out, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5)
     floor = np.floor(position)
@@ -41,7 +42,7 @@ def _interpolation(size_in: int, size_out: int) -> tuple[Indices, Indices, Float
 
 
 class _RowBlock(NamedTuple):
-    """A block of output rows: which it is, the input rows it needs, and among those the neighbours of each."""
+    """A block of output rows: its slice, the input rows that it needs, and among those the neighbours of each row."""
 
     rows: slice
     needed: slice | Indices  # a slice where all rows between the first and the last are needed
@@ -90,7 +91,7 @@ def resize_bilinear(pixels: npt.NDArray[Any], height: int, width: int) -> Float3
     x_weight = np.repeat(x_weight, 4)
     result = np.empty((height, width, 3), np.float32)
     for block in _row_blocks(pixels.shape[0], height):
-        # Arrays of their own: with two views of one, numpy copies an operand, lest they overlap.
+        # Separate arrays: with two views of one array, NumPy copies an operand in case they overlap.
         near, far = (
             _gathered(whole, block.needed, side).view(pixels.dtype).astype(np.float32) for side in (left, right)
         )
@@ -125,13 +126,34 @@ def resize_crop(pixels: npt.NDArray[Any], height: int, width: int) -> Float32Arr
 
     Arguments and result are those of :func:`resize_bilinear`.
     """
-    rows, columns = pixels.shape[:2]
-    # As Keras computes it (keras/src/utils/image_utils.py).
-    crop_rows = max(1, min(rows, int(columns * height / width)))
-    crop_columns = max(1, min(columns, int(rows * width / height)))
+    rows, columns = crop_slices(pixels.shape[0], pixels.shape[1], height, width)
+    return resize_bilinear(np.ascontiguousarray(pixels[rows, columns]), height, width)
+
+
+def crop_slices(
+    rows: Any,
+    columns: Any,
+    height: int,
+    width: int,
+    minimum: Callable[[Any, Any], Any] = min,
+    maximum: Callable[[Any, Any], Any] = max,
+) -> tuple[slice, slice]:
+    """The largest centred part of an image with the proportions of ``height`` and ``width``, as Keras computes it.
+
+    The source is keras/src/utils/image_utils.py, in integer arithmetic, which gives the same for sides below 2**26.
+
+    Args:
+      rows: The height of the image: an integer, or a tensor.
+      columns: The width of the image, likewise.
+      height: The height of the target.
+      width: The width of the target.
+      minimum: The smaller of two such values.
+      maximum: The larger of two such values.
+    """
+    crop_rows = maximum(1, minimum(rows, columns * height // width))
+    crop_columns = maximum(1, minimum(columns, rows * width // height))
     top, left = (rows - crop_rows) // 2, (columns - crop_columns) // 2
-    part = pixels[top : top + crop_rows, left : left + crop_columns]
-    return resize_bilinear(np.ascontiguousarray(part), height, width)
+    return slice(top, top + crop_rows), slice(left, left + crop_columns)
 
 
 RESIZES = {"bilinear": resize_bilinear, "antialias": resize_antialias, "crop": resize_crop}

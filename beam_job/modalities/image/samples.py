@@ -1,7 +1,7 @@
 """A small labelled set of real photographs, made without a network.
 
-Each class is one photograph that the scikit-image and scikit-learn wheels carry; its images are crops of it, of
-random place, size, side and brightness.
+Each class is one photograph that the scikit-image and scikit-learn wheels contain. Its images are crops of the
+photograph at random positions, sizes and brightnesses, some of them mirrored.
 """
 
 from __future__ import annotations
@@ -55,35 +55,35 @@ def write_samples(directory: str, images_per_class: int, seed: int = 0) -> int:
 
     Args:
       directory: A local directory that does not exist or is empty.
-      images_per_class: How many crops of each photograph.
-      seed: Another seed gives other crops.
+      images_per_class: Number of crops of each photograph.
+      seed: Seed of the crops.
 
     Returns:
       The number of images written, each a JPEG of at most 500 pixels a side.
 
     Raises:
-      OutputError: the directory holds something already.
+      OutputError: the directory is not empty.
       UsageError: the wheels with the photographs are not installed.
     """
     root = Path(directory)
     if root.exists() and any(root.iterdir()):
         raise OutputError(f"Expected an empty directory for the samples, found files at {directory}.")
     for number, (name, photograph) in enumerate(PHOTOGRAPHS.items()):
-        picture = photograph.open()
+        image = photograph.open()
         random = np.random.default_rng([seed, number])
         folder = root / name
         folder.mkdir(parents=True, exist_ok=True)
         for index in range(images_per_class):
-            _crop(picture, random).save(folder / f"{name}-{index:04d}.jpg", quality=_JPEG_QUALITY)
+            _crop(image, random).save(folder / f"{name}-{index:04d}.jpg", quality=_JPEG_QUALITY)
     return len(PHOTOGRAPHS) * images_per_class
 
 
-def _crop(picture: Image.Image, random: np.random.Generator) -> Image.Image:
+def _crop(image: Image.Image, random: np.random.Generator) -> Image.Image:
     share = random.uniform(0.4, 0.9)
-    width, height = round(picture.width * share), round(picture.height * share)
-    left = int(random.integers(0, picture.width - width + 1))
-    top = int(random.integers(0, picture.height - height + 1))
-    crop = picture.crop((left, top, left + width, top + height))
+    width, height = round(image.width * share), round(image.height * share)
+    left = int(random.integers(0, image.width - width + 1))
+    top = int(random.integers(0, image.height - height + 1))
+    crop = image.crop((left, top, left + width, top + height))
     crop.thumbnail((_LONGEST_SIDE, _LONGEST_SIDE))
     if random.random() < 0.5:
         crop = ImageOps.mirror(crop)

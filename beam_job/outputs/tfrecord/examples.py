@@ -1,8 +1,8 @@
-"""Packs a feature record as a serialized ``tf.train.Example``, without TensorFlow and without protobuf.
+"""Encodes a feature record as a serialized ``tf.train.Example``, without TensorFlow and without protobuf.
 
-The bytes are those of ``SerializeToString(deterministic=True)``: map entries in the order of their keys, packed
-numbers. Field numbers are those of tensorflow/core/example/{example,feature}.proto; the wire format is protobuf's
-(protobuf.dev/programming-guides/encoding).
+The bytes are equal to those of ``SerializeToString(deterministic=True)``: map entries in the order of their keys,
+packed numbers. Field numbers are those of tensorflow/core/example/{example,feature}.proto; the wire format is
+protobuf's (protobuf.dev/programming-guides/encoding).
 
     Example  { Features features = 1 }
     Features { map<string, Feature> feature = 1 }
@@ -26,7 +26,7 @@ def pack_example(record: FeatureRecord) -> bytes:
     """The record as a ``tf.train.Example`` with its features, ``id`` (UTF-8 bytes) and ``label`` (int64).
 
     Args:
-      record: The record; its arrays are stored row by row ("C" order), their shapes are in the metadata.
+      record: The record; its arrays are stored row-major ("C" order), their shapes are in the metadata.
 
     Returns:
       The serialized message.
@@ -39,12 +39,12 @@ def pack_example(record: FeatureRecord) -> bytes:
 
 
 def unpack_example(data: bytes) -> FeatureRecord:
-    """The record that :func:`pack_example` packed, its features flattened.
+    """The record that :func:`pack_example` encoded, with its features flattened.
 
     Raises:
-      ValueError: the bytes are none of its examples.
+      ValueError: the bytes are not such an example.
     """
-    image_id, label, features = "", None, {}
+    example_id, label, features = "", None, {}
     try:
         for entry in _fields(_only_field(data)):
             name, feature = _fields(entry)
@@ -53,15 +53,15 @@ def unpack_example(data: bytes) -> FeatureRecord:
             if feature[:1] == _FLOAT_LIST:
                 features[name.decode("utf-8")] = np.frombuffer(values, "<f4")
             elif feature[:1] == _BYTES_LIST:
-                image_id = values.decode("utf-8")
+                example_id = values.decode("utf-8")
             else:
                 number, _ = _read_varint(values, 0)
                 label = number - (1 << 64) if number >> 63 else number
     except IndexError:
         raise ValueError("an example that is truncated") from None
-    if not image_id or label is None:
+    if not example_id or label is None:
         raise ValueError("an example without an id or a label")
-    return FeatureRecord(image_id, label, features)
+    return FeatureRecord(example_id, label, features)
 
 
 def _only_field(data: bytes) -> bytes:
@@ -84,7 +84,7 @@ def _fields(data: bytes) -> list[bytes]:
 
 
 def _read_varint(data: bytes, place: int) -> tuple[int, int]:
-    """A number in base 128, lowest digits first, and the place after it."""
+    """A number in base 128, lowest digits first, and the position after it."""
     value, shift = 0, 0
     while True:
         byte = data[place]

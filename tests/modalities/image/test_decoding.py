@@ -8,13 +8,13 @@ import tensorflow as tf
 from PIL import Image
 
 from beam_job.core.errors import (
-    CorruptImageError,
+    CorruptExampleError,
     DecodeError,
     EmptyFileError,
-    ImageTooLargeError,
+    ExampleTooLargeError,
     UnknownFormatError,
 )
-from beam_job.core.options import ImageSize
+from beam_job.core.values import ImageSize
 from beam_job.modalities.image.decoding import DecodePolicy, decode_image
 from beam_job.modalities.image.resizing import RESIZES
 from tests.support.pictures import encode, jpeg, photograph, png_header
@@ -162,7 +162,7 @@ def test_damaged_exif_says_nothing_of_the_picture() -> None:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
 def test_a_truncated_picture_is_corrupt(kind: str) -> None:
     data = encode(photograph(), kind)
-    with pytest.raises(CorruptImageError, match="expected a whole"):
+    with pytest.raises(CorruptExampleError, match="expected a whole"):
         decode(data[: len(data) // 2])
 
 
@@ -173,8 +173,8 @@ def test_a_truncated_picture_is_corrupt(kind: str) -> None:
         (b"no picture", UnknownFormatError),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", UnknownFormatError),
         (b"%PDF-1.4", UnknownFormatError),
-        (b"\xff\xd8\xff", CorruptImageError),
-        (b"\xff\xd8\xff\xe0" + b"\0" * 40, CorruptImageError),
+        (b"\xff\xd8\xff", CorruptExampleError),
+        (b"\xff\xd8\xff\xe0" + b"\0" * 40, CorruptExampleError),
         (b"\x89PNG\r\n\x1a\n", DecodeError),
     ],
     ids=repr,
@@ -187,7 +187,7 @@ def test_what_is_no_picture(data: bytes, error: type[DecodeError]) -> None:
 
 @pytest.mark.parametrize("side", [20_000, 2**31 - 1])
 def test_a_bomb_is_refused_from_its_header(side: int) -> None:
-    with pytest.raises(ImageTooLargeError):
+    with pytest.raises(ExampleTooLargeError):
         decode(png_header(side, side))
 
 
@@ -195,7 +195,7 @@ def test_a_bomb_is_refused_from_its_header(side: int) -> None:
 def test_the_limit_holds_for_every_format(kind: str) -> None:
     data = encode(photograph(), kind)
     decode(data, policy=DecodePolicy(max_pixels=60 * 80))
-    with pytest.raises(ImageTooLargeError, match=r"at most 4799 pixels, found 80x60; raise --max_image_pixels"):
+    with pytest.raises(ExampleTooLargeError, match=r"at most 4799 pixels, found 80x60; raise --max_image_pixels"):
         decode(data, policy=DecodePolicy(max_pixels=60 * 80 - 1))
 
 
@@ -233,5 +233,5 @@ def test_fast_leaves_small_pictures_and_other_formats_as_they_are() -> None:
 
 
 def test_fast_checks_the_size_of_the_whole_picture() -> None:
-    with pytest.raises(ImageTooLargeError):
+    with pytest.raises(ExampleTooLargeError):
         decode_image(jpeg(photograph(900, 900)), SIZE, DecodePolicy("fast", 899 * 900))

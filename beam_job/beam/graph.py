@@ -1,0 +1,38 @@
+"""The graph of a run: list, compute the layout, extract, finalise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.utils.shared import Shared
+
+from beam_job.beam.transforms import ComputeLayout, ExtractShards, FinaliseDataset, ListExamples
+from beam_job.extraction.finalisation import describe_run
+from beam_job.extraction.layout import SplitPolicy
+from beam_job.extraction.preparation import Preparation
+
+
+def build_pipeline(run: Preparation, shared: Shared, beam_options: Any) -> beam.Pipeline:
+    """The graph of a run that has been prepared.
+
+    Args:
+      run: The run.
+      shared: Holds the extractor of a worker process.
+      beam_options: Beam's PipelineOptions.
+    """
+    options, config = run.options, run.config
+    pipeline = beam.Pipeline(options=beam_options)
+    splits = SplitPolicy(options.source.splits, options.source.split_seed)
+    refs = pipeline | "List examples" >> ListExamples(run.source, config.model.modality.suffixes, splits)
+    layout = refs | "Compute layout" >> ComputeLayout(
+        options.shard,
+        run.vocabulary,
+        options.source.input,
+        run.source.ids_unique,
+        config.output,
+        run.earlier.shards if run.earlier else {},
+    )
+    receipts = refs | "Extract shards" >> ExtractShards(config, shared, layout)
+    receipts | "Finalise" >> FinaliseDataset(config.output, describe_run(options, config), layout)
+    return pipeline

@@ -1,0 +1,102 @@
+"""From a batch of contents to its outcomes: decodes what can be decoded, and runs the model on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from beam_job.core.errors import ExampleError, ModelError, ModelRejectedError
+from beam_job.core.metrics import StageTimes
+from beam_job.core.records import ErrorRow, ExampleRef, FeatureRecord, Float32Array
+from beam_job.dataset.labels import LabelVocabulary
+from beam_job.engines.base import Engine
+from beam_job.extraction.reading import Content
+from beam_job.models.spec import ModelSpec
+
+Outcome = FeatureRecord | ErrorRow
+Features = Mapping[str, Float32Array]
+
+_NOT_FINITE = "expected finite features, found NaN or infinity"
+
+
+def process_batch(
+    batch: Sequence[Content], model: ModelSpec, engine: Engine, vocabulary: LabelVocabulary, times: StageTimes
+) -> list[Outcome]:
+    """An outcome for each example of a batch, in order.
+
+    Args:
+      batch: Refs with their bytes, or with the error rows for them.
+      model: Which model; its modality decodes.
+      engine: Runs the model.
+      vocabulary: Label to index.
+      times: Gets the seconds of each stage.
+    """
+    decoded: list[ErrorRow | tuple[ExampleRef, int]] = []
+    examples: list[npt.NDArray[Any]] = []
+    with times.measure("decode"):
+        for ref, content in batch:
+            if isinstance(content, ErrorRow):
+                decoded.append(content)
+                continue
+            try:
+                label = vocabulary.index(ref.label)
+                examples.append(model.modality.prepare(content))
+            except ExampleError as error:
+                decoded.append(ErrorRow.of(ref, error))
+            else:
+                decoded.append((ref, label))
+    with times.measure("model"):
+        answers = iter(run_model(examples, model, engine))
+    return [item if isinstance(item, ErrorRow) else _outcome(*item, next(answers)) for item in decoded]
+
+
+def _outcome(ref: ExampleRef, label: int, answer: Features | ModelRejectedError) -> Outcome:
+    if isinstance(answer, ModelRejectedError):
+        return ErrorRow.of(ref, answer)
+    return FeatureRecord(ref.id, label, answer)
+
+
+def run_model(
+    examples: Sequence[npt.NDArray[Any]], model: ModelSpec, engine: Engine
+) -> list[Features | ModelRejectedError]:
+    """Features or a refusal for each example; an example that the model refuses does not affect the others.
+
+    Raises:
+      ModelError: the model does not answer with one row of features per example.
+    """
+    if not examples:
+        return []
+    try:
+        answer = engine.run(model.modality.batch(examples))
+    except ModelRejectedError as error:
+        if len(examples) == 1:
+            return [error]
+        return [outcome for example in examples for outcome in run_model([example], model, engine)]
+    for name, values in answer.items():
+        if values.ndim < 2 or len(values) != len(examples):
+            raise ModelError(f"Expected {name} to be an array [batch, ...] of features, found {values.shape}.")
+    rows = [{name: values[row] for name, values in answer.items()} for row in range(len(examples))]
+    all_finite = _is_finite(answer)
+    return [row if all_finite or _is_finite(row) else ModelRejectedError(_NOT_FINITE) for row in rows]
+
+
+def probe_model(model: ModelSpec, engine: Engine) -> dict[str, tuple[int, ...]]:
+    """Runs the model on a neutral example.
+
+    Returns:
+      Feature name to the shape for one example.
+
+    Raises:
+      ModelError: the model refuses it, or does not answer with one row of features per example.
+    """
+    (answer,) = run_model([model.modality.probe()], model, engine)
+    if isinstance(answer, ModelRejectedError):
+        raise ModelError(f"The model {model.handle} refuses a neutral {model.modality.name}: {answer}.")
+    return {name: values.shape for name, values in answer.items()}
+
+
+def _is_finite(features: Features) -> bool:
+    return all(bool(np.isfinite(values).all()) for values in features.values())

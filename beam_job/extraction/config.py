@@ -1,0 +1,94 @@
+"""What every worker of a run needs to know."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+from beam_job.core.fingerprints import digest_of
+from beam_job.core.options import ExtractOptions
+from beam_job.engines.base import EngineChoice
+from beam_job.engines.registry import ENGINES
+from beam_job.models.spec import ModelSpec
+from beam_job.outputs.base import chosen_formats
+from beam_job.runtime import storage
+from beam_job.runtime.cores import available_cores
+
+
+@dataclasses.dataclass(frozen=True)
+class ExtractionConfig:
+    """What every worker needs to know; the same for all shards of a run.
+
+    Attributes:
+      model: Which model, with the modality that it takes.
+      engine: Which engine runs it, at which precision.
+      output: The dataset's directory; empty when none is written.
+      formats: The names of the shard formats.
+      allowed_roots: Directories that files must be in; any directory when there are none.
+      resume: Whether to keep what an earlier run at the output has done.
+      retry_errors: Whether examples that failed in an earlier run are tried again.
+      batch_size: Examples per call of the model.
+      worker_threads: Threads that decode and run the model, if given; see ``threads``.
+      processes: Worker processes that share the cores of a machine.
+      read_threads: Concurrent reads.
+    """
+
+    model: ModelSpec
+    engine: EngineChoice
+    output: str
+    formats: tuple[str, ...]
+    allowed_roots: tuple[str, ...]
+    resume: bool
+    retry_errors: bool
+    batch_size: int
+    worker_threads: int | None
+    processes: int
+    read_threads: int
+
+    @property
+    def threads(self) -> int:
+        """Threads that decode and run the model in this process: its share of the cores, unless given."""
+        return self.worker_threads or max(1, available_cores() // self.processes)
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the features, beside the examples themselves."""
+        return {
+            "model": [self.model.digest, *map(str, self.model.options.layer)],
+            "preprocessing": self.model.modality.preprocessing(),
+            "decode": self.model.modality.decode_policy(),
+            "engine": self.engine.identity(),
+            "batch_size": self.batch_size,
+        }
+
+    @functools.cached_property
+    def identity_digest(self) -> str:
+        """SHA-256 of the identity, in hexadecimal."""
+        return digest_of(self.identity())
+
+
+def make_config(
+    model: ModelSpec, engine: EngineChoice, options: ExtractOptions, processes: int = 1
+) -> ExtractionConfig:
+    """The config for a run.
+
+    Args:
+      model: Which model.
+      engine: Which engine.
+      options: All options.
+      processes: Worker processes that share the cores of a machine.
+    """
+    output, work = options.output, options.work
+    return ExtractionConfig(
+        model=model,
+        engine=engine,
+        output=storage.absolute(output.output) if output.output else "",
+        formats=chosen_formats(options.shard.format),
+        allowed_roots=tuple(map(storage.absolute, options.source.allowed_roots)),
+        resume=output.resume or output.retry_errors,
+        retry_errors=output.retry_errors,
+        batch_size=work.batch_size or ENGINES.get(engine.name).batch_sizes[engine.precision],
+        worker_threads=work.worker_threads,
+        processes=processes,
+        read_threads=work.read_threads,
+    )

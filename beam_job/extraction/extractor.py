@@ -1,0 +1,112 @@
+"""A stream of refs in, a stream of outcomes out. Plain Python, without Beam.
+
+    refs -> read (many in flight) -> batches -> decode + model (a thread per core) -> outcomes in order
+
+A thread takes a whole batch, decodes it and runs the model on it, so decoding and the model share the cores without
+passing examples between threads, and every core has one stream of work. Reads have threads of their own, since they
+wait rather than compute. Everything in flight is bounded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from beam_job.core.metrics import EXAMPLES_DONE, StageTimes
+from beam_job.core.records import ErrorRow, ExampleRef
+from beam_job.dataset.labels import LabelVocabulary
+from beam_job.engines.base import Engine, load_engine
+from beam_job.extraction.batches import Outcome, probe_model, process_batch
+from beam_job.extraction.config import ExtractionConfig
+from beam_job.extraction.reading import Content, read_content
+from beam_job.runtime.allocation import keep_freed_memory
+from beam_job.runtime.threadmap import batched, map_in_groups, map_in_order
+
+# Bytes of a shard that are read ahead for each thread that works on it. A core decodes about 50 MB of JPEG per second,
+# two shards are in flight at once, and a store may take a tenth of a second to answer.
+_READ_AHEAD_BYTES = 4 << 20
+
+
+class Extractor:
+    """The model and the threads of one process; shared by everything that extracts in it."""
+
+    def __init__(self, config: ExtractionConfig, engine: Engine) -> None:
+        self._threads = config.threads  # asks the system
+        keep_freed_memory(self._threads)
+        self.config = config
+        self._engine = engine
+        self._readers = ThreadPoolExecutor(config.read_threads, "beam-job-read")
+        self._workers = ThreadPoolExecutor(self._threads, "beam-job-work")
+
+    def close(self) -> None:
+        """Ends the threads."""
+        self._readers.shutdown(cancel_futures=True)
+        self._workers.shutdown(cancel_futures=True)
+
+    def probe(self) -> ExtractionConfig:
+        """Runs the model on a neutral example.
+
+        Returns:
+          The config with the shapes of the features as they are; the extractor has it from now on.
+
+        Raises:
+          ModelError: the model refuses the example, or does not answer with one row of features per example.
+        """
+        shapes = probe_model(self.config.model, self._engine)
+        self.config = dataclasses.replace(self.config, model=dataclasses.replace(self.config.model, outputs=shapes))
+        return self.config
+
+    def outcomes(self, refs: Iterable[ExampleRef], vocabulary: LabelVocabulary, times: StageTimes) -> Iterator[Outcome]:
+        """A record or an error row for each ref, in the order of the refs.
+
+        Args:
+          refs: Consumed lazily, a bounded number ahead.
+          vocabulary: Label to index.
+          times: Gets the seconds of each stage.
+        """
+        config = self.config
+
+        def read(ref: ExampleRef) -> Content:
+            with times.measure("read"):
+                return read_content(ref, config.allowed_roots)
+
+        def work(batch: list[Content]) -> list[Outcome]:
+            return process_batch(batch, config.model, self._engine, vocabulary, times)
+
+        bytes_ahead = _READ_AHEAD_BYTES * self._threads
+        contents = map_in_groups(
+            read,
+            refs,
+            self._readers,
+            config.read_threads + config.batch_size,
+            lambda content: _content_bytes(content) / bytes_ahead,
+        )
+        batches = batched(contents, config.batch_size)
+        for outcomes in map_in_order(work, batches, self._workers, self._threads + 1):
+            yield from outcomes
+            EXAMPLES_DONE.add(len(outcomes))
+
+    def extract_batch(
+        self, batch: Iterable[ExampleRef | tuple[str, bytes]], vocabulary: LabelVocabulary
+    ) -> list[Outcome]:
+        """An outcome for each example of a batch, given as refs to read or as ids with the bytes themselves."""
+        contents = [
+            self._readers.submit(read_content, item, self.config.allowed_roots)
+            if isinstance(item, ExampleRef)
+            else (ExampleRef(item[0], ""), item[1])
+            for item in batch
+        ]
+        ready = [item.result() if isinstance(item, Future) else item for item in contents]
+        work = self._workers.submit(process_batch, ready, self.config.model, self._engine, vocabulary, StageTimes())
+        return work.result()
+
+
+def new_extractor(config: ExtractionConfig) -> Extractor:
+    """An extractor with its model loaded."""
+    return Extractor(config, load_engine(config.engine, config.model, config.batch_size, config.threads))
+
+
+def _content_bytes(content: Content) -> int:
+    _, found = content
+    return 0 if isinstance(found, ErrorRow) else len(found)

@@ -1,0 +1,196 @@
+"""From committed shards to a complete dataset: metadata, error rows, run.json, and _SUCCESS last."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from beam_job.core import naming
+from beam_job.core.errors import JobFailedError
+from beam_job.core.metrics import add_times
+from beam_job.core.naming import ShardName
+from beam_job.core.options import ExtractOptions
+from beam_job.core.records import ShardReceipt
+from beam_job.dataset import error_rows
+from beam_job.dataset.commit import read_receipt
+from beam_job.dataset.run import labels_txt, reader_files, run_json
+from beam_job.extraction.config import ExtractionConfig
+from beam_job.extraction.layout import DatasetLayout
+from beam_job.outputs.base import all_suffixes, suffixes_of
+from beam_job.runtime import storage
+from beam_job.runtime.threadmap import map_in_order
+from beam_job.runtime.versions import library_versions
+
+RECEIPTS_IN_FLIGHT = 32
+# Options that do not decide what is in the dataset, or that name its place.
+_NOT_RECORDED = frozenset(
+    {"output", "overwrite", "resume", "retry_errors", "report", "on", "worker_threads", "read_threads", "log_level"}
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunDescription:
+    """What is known about a run before it begins, as it will be in run.json.
+
+    Attributes:
+      facts: The fields of run.json that are known: options, model, preprocessing, decode, engine, formats, identity.
+      engine_milliseconds: Engine to its time per example, where engines were compared.
+      max_error_rate: The share of error rows above which the run fails.
+    """
+
+    facts: Mapping[str, Any]
+    engine_milliseconds: Mapping[str, float]
+    max_error_rate: float
+
+
+def describe_run(options: ExtractOptions, config: ExtractionConfig) -> RunDescription:
+    """What run.json will say about how the dataset came to be."""
+    modality = config.model.modality
+    facts = {
+        "options": {name: value for name, value in options.flat().items() if name not in _NOT_RECORDED},
+        "model": config.model.to_json(),
+        "preprocessing": modality.preprocessing(),
+        "decode": modality.decode_policy(),
+        "engine": config.engine.to_json(),
+        "formats": list(config.formats),
+        "identity": config.identity(),
+    }
+    return RunDescription(facts, config.engine.milliseconds, options.output.max_error_rate)
+
+
+class _Totals:
+    """The sum of the receipts."""
+
+    def __init__(self) -> None:
+        self.shards: list[dict[str, Any]] = []
+        self.records: Counter[str] = Counter()
+        self.labels: dict[str, Counter[int]] = {}
+        self.errors: Counter[str] = Counter()
+        self.times: list[Mapping[str, float]] = []
+
+    def add(self, receipt: ShardReceipt) -> None:
+        split = ShardName.parse(receipt.shard).split
+        self.records[split] += receipt.records
+        self.labels.setdefault(split, Counter()).update(receipt.label_counts)
+        self.errors.update(row.error for row in receipt.error_rows)
+        self.times.append(receipt.timings)
+        self.shards.append(
+            {
+                "shard": receipt.shard,
+                "records": receipt.records,
+                "errors": len(receipt.error_rows),
+                "files": {name: dataclasses.asdict(file) for name, file in receipt.files.items()},
+            }
+        )
+
+
+def finalise(output: str, layout: DatasetLayout, run: RunDescription, fingerprints: Mapping[str, str]) -> None:
+    """Completes a dataset whose shards are all committed.
+
+    Args:
+      output: The dataset's directory.
+      layout: Which shards there must be.
+      run: How they were made.
+      fingerprints: Name of a shard to the fingerprint that it was committed with in this run.
+
+    Raises:
+      JobFailedError: the counts do not add up, too many examples failed, or no example gave features. Everything that
+        says why is written; ``_SUCCESS`` is not.
+    """
+    totals = _Totals()
+    with storage.changed_file(storage.join(output, naming.ERRORS)) as errors:
+        for receipt in _receipts(output, layout, fingerprints):
+            totals.add(receipt)
+            for row in receipt.error_rows:
+                errors.write(error_rows.pack_error_row(row))
+    problem = _problem(layout.total, totals, run.max_error_rate)
+    _write_metadata(output, layout, run, totals, problem)
+    if problem:
+        raise JobFailedError(problem)
+    expected = naming.files_of(layout.shard_names(), suffixes_of(run.facts["formats"])) | {naming.LOCK}
+    present = {storage.relative(info.path, output): info.path for info in storage.list_files(output)}
+    suffixes = all_suffixes()
+    storage.delete(path for name, path in present.items() if naming.is_ours(name, suffixes) and name not in expected)
+    storage.remove_empty_folders(storage.join(output, naming.WORK))
+    if naming.SUCCESS not in present:
+        storage.write_bytes(storage.join(output, naming.SUCCESS), b"")
+
+
+def _receipts(output: str, layout: DatasetLayout, fingerprints: Mapping[str, str]) -> Iterator[ShardReceipt]:
+    """Every shard's receipt, in the order of the shards; each must be from this run."""
+
+    def read(shard: ShardName) -> ShardReceipt:
+        try:
+            receipt = read_receipt(output, shard)
+        except (FileNotFoundError, ValueError) as error:
+            raise JobFailedError(
+                f"The receipt of {shard} cannot be read ({error}); run again with --resume to write it."
+            ) from None
+        if receipt.fingerprint != fingerprints.get(str(shard)):
+            raise JobFailedError(f"The receipt of {shard} is not from this run; is another run writing to {output}?")
+        return receipt
+
+    with ThreadPoolExecutor(RECEIPTS_IN_FLIGHT, "beam-job-receipts") as pool:
+        yield from map_in_order(read, layout.shard_names(), pool, RECEIPTS_IN_FLIGHT)
+
+
+def _problem(examples: int, totals: _Totals, max_error_rate: float) -> str | None:
+    """Why the run has failed, or None."""
+    records, failed = totals.records.total(), totals.errors.total()
+    if records + failed != examples:
+        return f"{examples} examples went in, but {records} records and {failed} error rows came out."
+    by_class = ", ".join(f"{count} {name}" for name, count in totals.errors.most_common())
+    if not records:
+        return f"None of the {examples} examples gave features ({by_class}); see {naming.ERRORS}."
+    if failed > max_error_rate * examples:
+        return (
+            f"{failed} of {examples} examples failed ({by_class}), more than --max_error_rate={max_error_rate:g} "
+            f"allows; see {naming.ERRORS}."
+        )
+    return None
+
+
+def _write_metadata(
+    output: str, layout: DatasetLayout, run: RunDescription, totals: _Totals, problem: str | None
+) -> None:
+    names = layout.vocabulary.names
+    times = add_times(iter(totals.times))
+    retries = int(times.pop("retries", 0))
+    labels = labels_txt(names)
+    content = {
+        "state": "failed" if problem else "complete",
+        "problem": problem,
+        **run.facts,
+        "libraries": library_versions(),
+        "examples": layout.total,
+        "splits": {split: _split_json(split, layout, totals) for split in layout.examples},
+        "errors": dict(sorted(totals.errors.items())),
+        "classes": len(names),
+        "labels_sha256": hashlib.sha256(labels.encode()).hexdigest(),
+        "shards": totals.shards,
+        "timings": {
+            "stages": {name: round(value, 3) for name, value in times.items()},
+            "retries": retries,
+            "engine_milliseconds": dict(run.engine_milliseconds),
+        },
+    }
+    files = {naming.LABELS: labels, **reader_files(content, names), naming.RUN: run_json(content)}
+    for name, text in files.items():
+        with storage.changed_file(storage.join(output, name)) as file:
+            file.write(text.encode("utf-8"))
+
+
+def _split_json(split: str, layout: DatasetLayout, totals: _Totals) -> dict[str, Any]:
+    names = layout.vocabulary.names
+    labels = totals.labels[split]
+    return {
+        "examples": layout.examples[split],
+        "records": totals.records[split],
+        "shards": layout.shards[split],
+        "classes": {names[label]: labels[label] for label in sorted(labels) if label >= 0},
+        "unlabelled": labels[-1],
+    }

@@ -1,0 +1,169 @@
+"""What a modality is, and which one a model takes."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from beam_job.core.errors import ModelError
+from beam_job.core.options import DecodeOptions, ModelOptions
+from beam_job.modalities.registry import MODALITIES
+
+Shape = tuple[int | None, ...]
+# What an engine takes: an array whose first axis is the batch (numbers, or objects that are strings), or, for rows of
+# different lengths, a list with one array per example.
+Batch = npt.NDArray[Any] | list[npt.NDArray[Any]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelInput:
+    """The one input of a model, as the model declares it.
+
+    Attributes:
+      name: The name of the argument.
+      dtype: The name of its TensorFlow type, such as ``float32`` or ``string``.
+      shape: Its shape, batch included, None for a length that is not fixed; None when the rank is unknown.
+    """
+
+    name: str
+    dtype: str
+    shape: Shape | None
+
+
+@dataclasses.dataclass(frozen=True)
+class InputRequest:
+    """What the user and the publisher say about a model's input, where the model does not fix it.
+
+    Attributes:
+      handle: What the user calls the model, for messages.
+      size: Lengths of an example, as the modality counts them (height and width of an image), or None.
+    """
+
+    handle: str
+    size: tuple[int, ...] | None
+
+
+@dataclasses.dataclass(frozen=True)
+class FrozenInput:
+    """The input of a frozen model, and what is known about its values.
+
+    Attributes:
+      handle: What the user calls the model, for messages.
+      shape: The shape of one example.
+      integer: Whether the model itself takes integers.
+      convention: How its publisher maps examples to numbers, in the modality's own terms, or None.
+    """
+
+    handle: str
+    shape: Shape
+    integer: bool
+    convention: Any
+
+
+class Modality(abc.ABC):
+    """What an example is, for one model: from its bytes to a batch. Small and immutable; travels to the workers.
+
+    Attributes:
+      name: Its name in the registry.
+      takes: What its models take, for messages.
+      suffixes: Suffixes, in lower case, of the files that are its examples.
+      input_dtype: The TensorFlow type of the frozen graph's input.
+      fixed_shape: Whether all batches have one shape, apart from the number of examples.
+    """
+
+    name: ClassVar[str]
+    takes: ClassVar[str]
+    suffixes: ClassVar[frozenset[str]]
+    input_dtype: ClassVar[str]
+    fixed_shape: ClassVar[bool]
+
+    @classmethod
+    @abc.abstractmethod
+    def matches(cls, declared: ModelInput) -> bool:
+        """Whether a model with this input takes this modality."""
+
+    @classmethod
+    @abc.abstractmethod
+    def input_shape(cls, declared: ModelInput, request: InputRequest) -> Shape:
+        """The shape of one example in the frozen graph; None for a length that differs between examples.
+
+        Raises:
+          FlagNeededError: the model does not fix the shape, and neither does the request.
+          ModelError: the request contradicts the model.
+        """
+
+    @classmethod
+    @abc.abstractmethod
+    def of(cls, frozen: FrozenInput, model: ModelOptions, decode: DecodeOptions) -> Modality:
+        """The modality for a frozen model, with the preprocessing that it needs.
+
+        Raises:
+          FlagNeededError: the preprocessing is not known, and a flag must say it.
+          ModelError: a flag contradicts what is known.
+        """
+
+    @classmethod
+    def preview(cls, content: bytes) -> str | None:
+        """A small picture of an example as a data URL, for the report; None without one."""
+        return None
+
+    @abc.abstractmethod
+    def prepare(self, content: bytes) -> npt.NDArray[Any]:
+        """The model's input for one example.
+
+        Args:
+          content: The bytes of the example.
+
+        Returns:
+          An array of the frozen graph's type and of the shape of one example.
+
+        Raises:
+          DecodeError: the bytes cannot be decoded.
+        """
+
+    def batch(self, examples: Sequence[npt.NDArray[Any]]) -> Batch:
+        """A batch of examples that :meth:`prepare` gave."""
+        return np.stack(examples)
+
+    @abc.abstractmethod
+    def probe(self) -> npt.NDArray[Any]:
+        """A neutral example, to try the model on, as :meth:`prepare` would give it."""
+
+    @abc.abstractmethod
+    def preprocessing(self) -> dict[str, Any]:
+        """The field ``preprocessing`` of run.json: from a decoded example to the model's input."""
+
+    @abc.abstractmethod
+    def decode_policy(self) -> dict[str, Any]:
+        """The field ``decode`` of run.json: from bytes to a decoded example."""
+
+    def serve(self, contents: Any) -> Any:
+        """The same as :meth:`prepare` in TensorFlow's operations, for a served model.
+
+        Args:
+          contents: Tensor of strings [B], the bytes of examples.
+
+        Returns:
+          The input of the frozen graph for them.
+        """
+        raise ModelError(f"A model of {self.takes} cannot be served from bytes.")
+
+
+def modality_of(declared: ModelInput) -> type[Modality]:
+    """The modality that a model with this input takes.
+
+    Raises:
+      ModelError: it takes none of them.
+    """
+    members = list(MODALITIES.latest_first())
+    for modality in members:
+        if modality.matches(declared):
+            return modality
+    wanted = " or ".join(modality.takes for modality in members)
+    shape = "of unknown shape" if declared.shape is None else list(declared.shape)
+    raise ModelError(f"Expected a model of {wanted}, found an input {declared.name!r} of {declared.dtype} {shape}.")

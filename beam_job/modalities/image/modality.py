@@ -1,0 +1,113 @@
+"""Images as a modality: bytes in any common format to float32 [H, W, 3] in the model's convention."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+from typing import Any, ClassVar
+
+import numpy as np
+from PIL import Image
+
+from beam_job.core.errors import FlagNeededError, ModelError
+from beam_job.core.options import DecodeOptions, ModelOptions
+from beam_job.core.records import Float32Array
+from beam_job.core.values import ImageSize
+from beam_job.modalities.base import FrozenInput, InputRequest, Modality, ModelInput, Shape
+from beam_job.modalities.image.decoding import DecodePolicy, decode_image
+from beam_job.modalities.image.preprocessing import Preprocessing, choose_convention
+
+_CHANNELS = 3
+_GRAY = 127.5
+_THUMBNAIL = (72, 72)
+_THUMBNAIL_QUALITY = 70
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageModality(Modality):
+    """Images for one model.
+
+    Attributes:
+      input: From an image to the model's input.
+      policy: How bytes become pixels.
+    """
+
+    input: Preprocessing
+    policy: DecodePolicy
+
+    name: ClassVar[str] = "image"
+    takes: ClassVar[str] = "images [B, H, W, 3]"
+    suffixes: ClassVar[frozenset[str]] = frozenset(
+        (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+    )
+    input_dtype: ClassVar[str] = "float32"
+    fixed_shape: ClassVar[bool] = True
+
+    @classmethod
+    def matches(cls, declared: ModelInput) -> bool:
+        number = declared.dtype.startswith(("float", "bfloat", "int", "uint"))
+        if declared.shape is None:
+            return number
+        return number and len(declared.shape) == 4 and declared.shape[3] in (None, _CHANNELS)
+
+    @classmethod
+    def input_shape(cls, declared: ModelInput, request: InputRequest) -> Shape:
+        height, width = (None, None) if declared.shape is None else declared.shape[1:3]
+        if request.size is None:
+            if height is None or width is None:
+                raise FlagNeededError(
+                    f"The model {request.handle} takes images of any size; give the size to use it with, such as "
+                    f"--image_size=224."
+                )
+            return (height, width, _CHANNELS)
+        size = ImageSize(*request.size)
+        if height not in (None, size.height) or width not in (None, size.width):
+            raise ModelError(
+                f"The model {request.handle} takes images of {height}x{width} pixels, found --image_size={size}."
+            )
+        return (size.height, size.width, _CHANNELS)
+
+    @classmethod
+    def of(cls, frozen: FrozenInput, model: ModelOptions, decode: DecodeOptions) -> ImageModality:
+        height, width, _ = frozen.shape
+        assert height is not None and width is not None
+        convention = choose_convention(frozen, model)
+        preprocessing = Preprocessing(ImageSize(height, width), convention, model.resize)
+        return cls(preprocessing, DecodePolicy(decode.decode, decode.max_image_pixels))
+
+    @classmethod
+    def preview(cls, content: bytes) -> str | None:
+        try:
+            with Image.open(io.BytesIO(content)) as image:
+                image.draft("RGB", _THUMBNAIL)
+                small = image.convert("RGB")
+        except Exception:  # Pillow's plugins raise anything; an image without a preview is no fault
+            return None
+        small.thumbnail(_THUMBNAIL)
+        file = io.BytesIO()
+        small.save(file, "JPEG", quality=_THUMBNAIL_QUALITY)
+        return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+    def prepare(self, content: bytes) -> Float32Array:
+        pixels = decode_image(content, self.input.size, self.policy, self.input.resize)
+        scaled: Float32Array = self.input.convention.scale(pixels)
+        return scaled
+
+    def probe(self) -> Float32Array:
+        """A gray image."""
+        size = self.input.size
+        gray = np.full((size.height, size.width, _CHANNELS), _GRAY, np.float32)
+        scaled: Float32Array = self.input.convention.scale(gray)
+        return scaled
+
+    def preprocessing(self) -> dict[str, Any]:
+        return self.input.to_json()
+
+    def decode_policy(self) -> dict[str, Any]:
+        return self.policy.to_json()
+
+    def serve(self, contents: Any) -> Any:
+        from beam_job.modalities.image.serving import prepare_images
+
+        return prepare_images(contents, self.input, self.policy)

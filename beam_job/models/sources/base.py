@@ -1,0 +1,69 @@
+"""What a model source is, and which one a handle asks for."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Protocol
+
+from beam_job.core.errors import ModelError
+from beam_job.core.options import ModelOptions
+from beam_job.core.suggestions import did_you_mean
+from beam_job.core.values import ImageSize
+from beam_job.models.efficientnet_lite import VARIANTS
+from beam_job.models.registry import MODEL_SOURCES
+
+
+@dataclasses.dataclass(frozen=True)
+class Artefact:
+    """A model on this machine, before it is loaded.
+
+    Attributes:
+      form: The loader that reads it, by its name in the registry.
+      path: Its file or directory, or the name of an architecture.
+      digest: Hash that identifies its content; the same on every machine.
+      size: The image size that its publisher recommends, or None.
+      convention: How its publisher maps examples to numbers, in the modality's own terms, or None.
+      weights: A weights file beside the architecture, or None.
+    """
+
+    form: str
+    path: str
+    digest: str
+    size: ImageSize | None = None
+    convention: Any = None
+    weights: str | None = None
+
+
+class ModelSource(Protocol):
+    """Fetches handles of one kind; used as a class, without instances."""
+
+    @staticmethod
+    def matches(handle: str) -> bool:
+        """Whether the source knows this kind of handle; nothing is fetched."""
+
+    @staticmethod
+    def fetch(options: ModelOptions) -> Artefact:
+        """The model behind ``options.model``, on this machine.
+
+        Raises:
+          ModelError: it cannot be fetched.
+        """
+
+
+def fetch_model(options: ModelOptions) -> Artefact:
+    """The model's artefact on this machine.
+
+    Raises:
+      ModelError: it cannot be fetched.
+    """
+    handle = options.model
+    source = next((source for source in MODEL_SOURCES.latest_first() if source.matches(handle)), None)
+    if source is None:
+        raise ModelError(
+            f"Expected --model to be {', '.join(VARIANTS)}, a SavedModel, a .keras or .h5 file, keras:NAME or a TF Hub "
+            f"handle, found {handle!r}{did_you_mean(handle, VARIANTS)}"
+        )
+    artefact = source.fetch(options)
+    if options.weights is not None and artefact.weights is None:
+        raise ModelError(f"--weights goes with --model=keras:NAME, found --model={handle}.")
+    return artefact

@@ -1,0 +1,85 @@
+"""The types of the options of the Python API. Made from the options by `make docs`; do not edit.
+
+A value may be given as its own type or as text, as on the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypedDict
+
+from beam_job.core.values import ImageSize, LayerChoice, SplitFractions, ValueRange
+
+
+class ExtractArguments(TypedDict, total=False):
+    """Options of extract and plan."""
+
+    labels: str | None
+    splits: SplitFractions | str | None
+    allowed_roots: Sequence[str] | str
+    split_seed: int
+    model: str
+    weights: str | None
+    layer: Sequence[LayerChoice | str] | LayerChoice | str
+    image_size: ImageSize | int | str | None
+    input_range: ValueRange | str | None
+    preprocess: Literal["caffe", "tf", "torch"] | None
+    resize: Literal["bilinear", "antialias", "crop"]
+    engine: str
+    precision: Literal["fp32", "bf16"]
+    decode: Literal["exact", "fast"]
+    max_image_pixels: int
+    format: Sequence[str] | str
+    num_shards: int | None
+    examples_per_shard: int
+    on: str | None
+    batch_size: int | None
+    worker_threads: int | None
+    read_threads: int
+    log_level: Literal["debug", "info", "warning", "error"]
+    overwrite: bool
+    resume: bool
+    retry_errors: bool
+    report: bool
+    max_error_rate: float
+
+
+class ModelArguments(TypedDict, total=False):
+    """Options of inspect_model."""
+
+    weights: str | None
+    layer: Sequence[LayerChoice | str] | LayerChoice | str
+    image_size: ImageSize | int | str | None
+    input_range: ValueRange | str | None
+    preprocess: Literal["caffe", "tf", "torch"] | None
+    resize: Literal["bilinear", "antialias", "crop"]
+
+
+class HeadArguments(TypedDict, total=False):
+    """Options of train_head."""
+
+    head: str | None
+    feature: str | None
+    hidden: int
+    multi_label: str | None
+    class_weights: Literal["balanced", "none"]
+    epochs: int
+    patience: int
+    head_batch_size: int
+    learning_rate: float
+    seed: int
+
+
+class ReportArguments(TypedDict, total=False):
+    """Options of report."""
+
+    report: str | None
+    head: str | None
+    sample: int
+
+
+class SampleArguments(TypedDict, total=False):
+    """Options of samples."""
+
+    images_per_class: int
+    seed: int

@@ -1,0 +1,62 @@
+"""TFRecord as a shard format: TFDS, TFX and plain ``tf.data`` read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Any, BinaryIO, ClassVar
+
+from beam_job.core import naming
+from beam_job.core.records import FeatureRecord
+from beam_job.outputs.base import LOADED_AT_ONCE, RecordSchema, ShardFormat, SplitFiles
+from beam_job.outputs.metadata.tfds import dataset_info_json, features_json
+from beam_job.outputs.metadata.tfx import schema_pbtxt
+from beam_job.outputs.tfrecord.examples import pack_example, unpack_example
+from beam_job.outputs.tfrecord.framing import frame, read_records
+from beam_job.runtime.tensorflow import import_tensorflow
+
+_PARSERS = 4
+
+
+class _Writer:
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+
+    def add(self, record: FeatureRecord) -> None:
+        self._file.write(frame(pack_example(record)))
+
+    def finish(self) -> None:
+        """Nothing is left to write."""
+
+
+class TFRecord(ShardFormat):
+    """Uncompressed TFRecord files of ``tf.train.Example``: the features, ``id`` and ``label``."""
+
+    suffix: ClassVar[str] = ".tfrecord"
+
+    @classmethod
+    def writer(cls, file: IO[bytes], schema: RecordSchema) -> _Writer:
+        return _Writer(file)
+
+    @classmethod
+    def read(cls, file: BinaryIO, schema: RecordSchema) -> Iterator[FeatureRecord]:
+        return map(unpack_example, read_records(file))
+
+    @classmethod
+    def reader_files(cls, source: str, schema: RecordSchema, splits: Mapping[str, SplitFiles]) -> dict[str, str]:
+        return {
+            naming.DATASET_INFO: dataset_info_json(source, cls.suffix.removeprefix("."), splits),
+            naming.FEATURES: features_json(schema),
+            naming.SCHEMA: schema_pbtxt(schema),
+        }
+
+    @classmethod
+    def load(cls, paths: Sequence[str], schema: RecordSchema) -> Any:
+        tf = import_tensorflow()
+        fields = {name: tf.io.FixedLenFeature(shape, tf.float32) for name, shape in schema.features.items()}
+        fields["label"] = tf.io.FixedLenFeature([], tf.int64)
+
+        def parse(serialized: Any) -> Any:
+            return tf.io.parse_example(serialized, fields)
+
+        raw = tf.data.TFRecordDataset(list(paths), num_parallel_reads=None)
+        return raw.batch(LOADED_AT_ONCE).map(parse, num_parallel_calls=_PARSERS, deterministic=True)

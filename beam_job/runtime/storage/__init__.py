@@ -1,0 +1,50 @@
+"""The only door to a filesystem: this machine's, Google Cloud Storage, and whatever else Beam knows.
+
+Errors are Python's own: FileNotFoundError, PermissionError, and OSError for the rest, on any filesystem. A file written
+here appears whole or not at all. Requests that fail for a transient reason are retried.
+"""
+
+from beam_job.runtime.storage.base import FileInfo
+from beam_job.runtime.storage.copying import copy_from_local, copy_to_local, directory_digest
+from beam_job.runtime.storage.files import (
+    changed_file,
+    delete,
+    exists,
+    is_directory,
+    list_files,
+    list_folders,
+    match,
+    new_file,
+    open_read,
+    read_bytes,
+    remove_empty_folders,
+    version_of,
+    write_bytes,
+)
+from beam_job.runtime.storage.paths import absolute, is_below, is_local, join, parent, relative
+
+__all__ = [
+    "FileInfo",
+    "absolute",
+    "changed_file",
+    "copy_from_local",
+    "copy_to_local",
+    "delete",
+    "directory_digest",
+    "exists",
+    "is_below",
+    "is_directory",
+    "is_local",
+    "join",
+    "list_files",
+    "list_folders",
+    "match",
+    "new_file",
+    "open_read",
+    "parent",
+    "read_bytes",
+    "relative",
+    "remove_empty_folders",
+    "version_of",
+    "write_bytes",
+]

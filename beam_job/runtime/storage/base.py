@@ -1,0 +1,61 @@
+"""What a filesystem must do."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Iterator
+from typing import IO, Any, BinaryIO, Protocol
+
+COPY_BYTES = 1 << 20
+_SPOOL_BYTES = 16 << 20
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FileInfo:
+    """A file in a listing.
+
+    Attributes:
+      path: Its full path.
+      version: Size and time of the last modification, as text that changes when the file does.
+    """
+
+    path: str
+    version: str
+
+
+class FileSystem(Protocol):
+    """A filesystem. Errors are Python's own; see the package."""
+
+    def open_read(self, path: str) -> BinaryIO:
+        """A file to read as bytes; nothing is decompressed because of its name."""
+
+    def new_file(self, path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+        """A file to write, which appears at ``path`` when the block ends without an error, and only then."""
+
+    def version_of(self, path: str) -> str:
+        """Changes when the file does; empty where it would cost a request per file."""
+
+    def exists(self, path: str) -> bool:
+        """Whether there is a file (or, locally, a directory) at ``path``."""
+
+    def is_directory(self, path: str) -> bool:
+        """Whether ``path`` is a directory, or, in an object store, a prefix of some object."""
+
+    def list_files(self, root: str, recursive: bool) -> Iterator[FileInfo]:
+        """The files below a directory, in no particular order; none when it does not exist."""
+
+    def list_folders(self, root: str) -> list[str] | None:
+        """The names of the directories directly below ``root``; None where only a full listing could tell."""
+
+    def delete(self, path: str) -> None:
+        """Deletes a file; FileNotFoundError when there is none."""
+
+    def remove_empty_folders(self, root: str) -> None:
+        """Removes ``root`` and the directories below it that hold no file; nothing to do in an object store."""
+
+
+def spool() -> Any:
+    """A file in memory that moves to disk when it grows."""
+    return tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)

@@ -1,0 +1,116 @@
+"""Reading, writing and listing files by their paths, on whichever filesystem they are."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterable, Iterator
+from typing import IO, Any, BinaryIO, cast
+
+from beam_job.runtime.storage.base import COPY_BYTES, FileInfo, FileSystem, spool
+from beam_job.runtime.storage.gcs import SCHEME, GcsFileSystem
+from beam_job.runtime.storage.local import LocalFileSystem
+from beam_job.runtime.storage.paths import is_local
+from beam_job.runtime.storage.remote import RemoteFileSystem
+from beam_job.runtime.storage.remote import match as match
+
+_LOCAL, _GCS, _REMOTE = LocalFileSystem(), GcsFileSystem(), RemoteFileSystem()
+
+
+def _filesystem(path: str) -> FileSystem:
+    if is_local(path):
+        return _LOCAL
+    return _GCS if path.startswith(SCHEME) else _REMOTE
+
+
+def read_bytes(path: str) -> bytes:
+    """The whole content of a file; one request to an object store."""
+    with open_read(path) as file:
+        return file.read()
+
+
+def open_read(path: str) -> BinaryIO:
+    """A file to read as bytes; nothing is decompressed because of its name.
+
+    From another filesystem the file is fetched whole, into memory or, when it is large, to this machine's temporary
+    directory, so that reading cannot fail halfway.
+    """
+    return _filesystem(path).open_read(path)
+
+
+def write_bytes(path: str, data: bytes) -> None:
+    """Writes a file that appears whole or not at all."""
+    with new_file(path) as file:
+        file.write(data)
+
+
+def new_file(path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
+    """A file to write, which appears at ``path`` when the block ends without an error, and only then."""
+    return _filesystem(path).new_file(path)
+
+
+@contextlib.contextmanager
+def changed_file(path: str) -> Iterator[IO[bytes]]:
+    """Like :func:`new_file`, but writes nothing when the existing file holds the same bytes already."""
+    with spool() as file:
+        yield cast(IO[bytes], file)
+        if not _holds(path, file):
+            file.seek(0)
+            with new_file(path) as target:
+                shutil.copyfileobj(file, target, COPY_BYTES)
+
+
+def _holds(path: str, wanted: Any) -> bool:
+    """Whether the file at ``path`` has the bytes of the open file ``wanted``."""
+    try:
+        found = open_read(path)
+    except OSError:
+        return False
+    with found:
+        wanted.seek(0)
+        while block := wanted.read(COPY_BYTES):
+            if found.read(len(block)) != block:
+                return False
+        return not found.read(1)
+
+
+def version_of(path: str) -> str:
+    """Changes when a local file does; empty elsewhere, where it would cost a request per file."""
+    return _filesystem(path).version_of(path)
+
+
+def exists(path: str) -> bool:
+    """Whether there is a file (or, locally, a directory) at ``path``."""
+    return _filesystem(path).exists(path)
+
+
+def is_directory(path: str) -> bool:
+    """Whether ``path`` is a directory, or, in an object store, a prefix of some object."""
+    return _filesystem(path).is_directory(path)
+
+
+def list_files(root: str, recursive: bool = True) -> Iterator[FileInfo]:
+    """The files below a directory, in no particular order; none when it does not exist.
+
+    Args:
+      root: A directory. Its name is taken literally, whatever characters it holds.
+      recursive: Whether to descend; locally, links to directories are followed, but never in a cycle.
+    """
+    return _filesystem(root).list_files(root, recursive)
+
+
+def list_folders(root: str) -> list[str] | None:
+    """The names of the directories directly below ``root``; None where only a full listing could tell."""
+    return _filesystem(root).list_folders(root)
+
+
+def delete(paths: Iterable[str]) -> None:
+    """Deletes files; one that does not exist is no error."""
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            _filesystem(path).delete(path)
+
+
+def remove_empty_folders(root: str) -> None:
+    """Removes ``root`` and the directories below it that hold no file; nothing to do in an object store."""
+    _filesystem(root).remove_empty_folders(root)

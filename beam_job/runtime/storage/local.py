@@ -1,0 +1,84 @@
+"""This machine's own filesystem."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from typing import IO, BinaryIO
+
+from beam_job.runtime.storage.base import FileInfo
+from beam_job.runtime.storage.paths import temporary
+
+
+class LocalFileSystem:
+    """Files on this machine."""
+
+    def open_read(self, path: str) -> BinaryIO:
+        return open(path, "rb")
+
+    @contextlib.contextmanager
+    def new_file(self, path: str) -> Iterator[IO[bytes]]:
+        """A file that is written beside its place under a temporary name, synced and renamed."""
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        writing = temporary(path, secrets.token_hex(4))
+        try:
+            with open(writing, "xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(writing, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(writing)
+            raise
+
+    def version_of(self, path: str) -> str:
+        return _info(path).version
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(path)
+
+    def is_directory(self, path: str) -> bool:
+        return os.path.isdir(path)
+
+    def list_files(self, root: str, recursive: bool) -> Iterator[FileInfo]:
+        return _list(root, recursive, frozenset())
+
+    def list_folders(self, root: str) -> list[str] | None:
+        return [entry.name for entry in os.scandir(root) if entry.is_dir()]
+
+    def delete(self, path: str) -> None:
+        os.unlink(path)
+
+    def remove_empty_folders(self, root: str) -> None:
+        if os.path.isdir(root):
+            for folder, _, _ in os.walk(root, topdown=False):
+                with contextlib.suppress(OSError):
+                    os.rmdir(folder)
+
+
+def _list(root: str, recursive: bool, above: frozenset[tuple[int, int]]) -> Iterator[FileInfo]:
+    """The files below ``root``; ``above`` holds the directories on the way to it, so that links make no cycle."""
+    try:
+        status = os.stat(root)
+        entries = list(os.scandir(root))
+    except FileNotFoundError:
+        return
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    for entry in entries:
+        if not entry.is_dir():
+            yield _info(entry.path)
+        elif recursive:
+            yield from _list(entry.path, recursive, above | {here})
+
+
+def _info(path: str) -> FileInfo:
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):  # a dangling link, a file just deleted, an impossible name: reading it will tell
+        return FileInfo(path, "")
+    return FileInfo(path, f"{status.st_size}-{status.st_mtime_ns}")

@@ -1,0 +1,52 @@
+"""Paths: local ones, and URLs of other filesystems."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+
+_SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
+
+
+def is_local(path: str) -> bool:
+    """Whether ``path`` is on this machine's own filesystem, rather than behind a scheme such as ``gs://``."""
+    return not _SCHEME.match(path)
+
+
+def join(base: str, *parts: str) -> str:
+    """``base`` and ``parts`` with one slash between them, on any filesystem."""
+    if is_local(base):
+        return os.path.join(base, *parts)
+    return "/".join([base.rstrip("/"), *parts])
+
+
+def parent(path: str) -> str:
+    """The directory that holds ``path``."""
+    return os.path.dirname(path) if is_local(path) else posixpath.dirname(path)
+
+
+def absolute(path: str) -> str:
+    """``path`` in a form that means the same from any working directory."""
+    return os.path.abspath(os.path.expanduser(path)) if is_local(path) else path.rstrip("/")
+
+
+def relative(path: str, root: str) -> str:
+    """``path`` relative to ``root``, with forward slashes; ``path`` itself when it is not below ``root``."""
+    prefix = root.rstrip("/") + "/"
+    return path[len(prefix) :] if path.startswith(prefix) else path
+
+
+def is_below(path: str, root: str) -> bool:
+    """Whether ``path`` lies in the directory ``root``; locally, after links and ``..`` are resolved."""
+    if is_local(path) != is_local(root):
+        return False
+    if not is_local(path):
+        return path.startswith(root.rstrip("/") + "/") and ".." not in path.split("/")
+    real, real_root = os.path.realpath(path), os.path.realpath(root)
+    return real.startswith(real_root.rstrip(os.sep) + os.sep)
+
+
+def temporary(path: str, token: str) -> str:
+    """The name that a file has while it is written; ``naming.is_temporary`` knows it."""
+    return f"{path}.tmp-{token}"

@@ -1,0 +1,113 @@
+"""Any filesystem that Beam knows, through Beam's ``FileSystems``."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+from collections.abc import Iterator
+from typing import IO, Any, BinaryIO, cast
+
+from beam_job.runtime.retries import python_errors, with_retries
+from beam_job.runtime.storage.base import COPY_BYTES, FileInfo, spool
+from beam_job.runtime.storage.paths import temporary
+
+
+class RemoteFileSystem:
+    """Files behind a scheme. What is read is fetched whole first, so that reading cannot fail halfway."""
+
+    def open_read(self, path: str) -> BinaryIO:
+        """The file, in memory or, when it is large, in this machine's temporary directory."""
+        file = spool()
+        try:
+            self._fetch(path, file)
+        except BaseException:
+            file.close()
+            raise
+        file.seek(0)
+        return cast(BinaryIO, file)
+
+    @contextlib.contextmanager
+    def new_file(self, path: str) -> Iterator[IO[bytes]]:
+        """A file that is spooled to memory or this machine's temporary directory, and then sent."""
+        with spool() as file:
+            yield cast(IO[bytes], file)
+            self._send(file, path)
+
+    def version_of(self, path: str) -> str:
+        return ""
+
+    @with_retries
+    def exists(self, path: str) -> bool:
+        with python_errors(path):
+            return bool(_beam()[0].exists(path))
+
+    def is_directory(self, path: str) -> bool:
+        return bool(self._match(path.rstrip("/") + "/**", 1))
+
+    def list_files(self, root: str, recursive: bool) -> Iterator[FileInfo]:
+        return self.match(root.rstrip("/") + ("/**" if recursive else "/*"))
+
+    def match(self, pattern: str) -> Iterator[FileInfo]:
+        """The files that match a glob."""
+        for found in self._match(pattern):
+            yield FileInfo(found.path, f"{found.size_in_bytes}-{found.last_updated_in_seconds}")
+
+    def list_folders(self, root: str) -> list[str] | None:
+        return None
+
+    @with_retries
+    def delete(self, path: str) -> None:
+        with python_errors(path):
+            _beam()[0].delete([path])
+
+    def remove_empty_folders(self, root: str) -> None:
+        """Nothing to do: a directory is a prefix."""
+
+    @with_retries
+    def _match(self, pattern: str, limit: int | None = None) -> list[Any]:
+        with python_errors(pattern):
+            (result,) = _beam()[0].match([pattern], limits=None if limit is None else [limit])
+            return list(result.metadata_list)
+
+    @with_retries
+    def _fetch(self, path: str, file: Any) -> None:
+        with python_errors(path):
+            self.fetch(path, file)
+
+    @with_retries
+    def _send(self, file: Any, path: str) -> None:
+        file.seek(0)
+        with python_errors(path):
+            self.send(file, path)
+
+    def fetch(self, path: str, file: Any) -> None:
+        """Replaces the content of ``file`` by that of the file at ``path``."""
+        file.seek(0)
+        file.truncate()
+        filesystems, uncompressed = _beam()
+        with filesystems.open(path, compression_type=uncompressed) as source:
+            shutil.copyfileobj(source, file, COPY_BYTES)
+
+    def send(self, file: Any, path: str) -> None:
+        """Writes what is left of ``file`` under a temporary name and renames it to ``path``."""
+        filesystems, uncompressed = _beam()
+        writing = temporary(path, secrets.token_hex(4))
+        with filesystems.create(writing, compression_type=uncompressed) as target:
+            shutil.copyfileobj(file, target, COPY_BYTES)
+        filesystems.rename([writing], [path])
+
+
+def match(pattern: str) -> Iterator[FileInfo]:
+    """The files that match a glob on any filesystem: ``*`` and ``?`` within a level, ``**`` across levels, ``[...]``.
+
+    Beam's globs are the same on local disk and elsewhere, so one implementation serves both.
+    """
+    return RemoteFileSystem().match(pattern)
+
+
+def _beam() -> tuple[Any, Any]:
+    from apache_beam.io.filesystem import CompressionTypes
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems, CompressionTypes.UNCOMPRESSED

@@ -1,0 +1,78 @@
+"""What the finaliser refuses. What it writes is checked in whole runs and by other readers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from beam_job.core import naming
+from beam_job.core.errors import JobFailedError
+from beam_job.core.naming import ShardName
+from beam_job.core.records import ErrorRow, FeatureRecord
+from beam_job.dataset import commit
+from beam_job.dataset.labels import LabelVocabulary
+from beam_job.extraction.finalisation import RunDescription, finalise
+from beam_job.extraction.layout import DatasetLayout
+from beam_job.outputs.base import RecordSchema
+from beam_job.runtime import storage
+
+RUN = RunDescription(
+    {"model": {"handle": "m", "outputs": {"feature": [2]}}, "formats": ["tfrecord"]}, {}, max_error_rate=0.5
+)
+SCHEMA = RecordSchema({"feature": (2,)}, ["cat"])
+SHARDS = [ShardName("train", index, 2) for index in range(2)]
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> str:
+    """Two committed shards, of two records and one failure each."""
+    folder = str(tmp_path / "out")
+    for shard in SHARDS:
+        with commit.new_shard(folder, shard, ["tfrecord"], SCHEMA) as new:
+            for number in range(2):
+                new.add(FeatureRecord(f"{shard.index}-{number}", 0, {"feature": np.ones(2, np.float32)}))
+            new.add(ErrorRow(f"{shard.index}-bad", "x.jpg", "read", "NotFoundError", "there is no file at x.jpg"))
+        stages = dict.fromkeys(("read", "decode", "model", "write", "wall", "retries"), 0.0)
+        commit.write_receipt(folder, shard, new.receipt(shard, f"print-{shard.index}", {}, stages))
+    return folder
+
+
+def layout(examples: int = 6) -> DatasetLayout:
+    return DatasetLayout({"train": examples}, {"train": 2}, LabelVocabulary(("cat",)))
+
+
+PRINTS = {str(shard): f"print-{shard.index}" for shard in SHARDS}
+
+
+def succeeded(output: str) -> bool:
+    return storage.exists(storage.join(output, naming.SUCCESS))
+
+
+def test_all_that_was_planned_is_there(output: str) -> None:
+    finalise(output, layout(), RUN, PRINTS)
+    assert succeeded(output)
+
+
+def test_a_receipt_of_another_run_is_refused(output: str) -> None:
+    with pytest.raises(JobFailedError, match=r"train-00001-of-00002 is not from this run"):
+        finalise(output, layout(), RUN, {**PRINTS, str(SHARDS[1]): "print-of-another"})
+    assert not succeeded(output)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"shard": 1}'], ids=repr)
+def test_a_damaged_receipt_is_refused(output: str, content: bytes | None) -> None:
+    path = storage.join(output, SHARDS[0].receipt_name)
+    storage.delete([path])
+    if content is not None:
+        storage.write_bytes(path, content)
+    with pytest.raises(JobFailedError, match=r"The receipt of train-00000-of-00002 cannot be read"):
+        finalise(output, layout(), RUN, PRINTS)
+    assert not succeeded(output)
+
+
+def test_a_missing_example_is_refused(output: str) -> None:
+    with pytest.raises(JobFailedError, match="7 examples went in, but 4 records and 2 error rows came out"):
+        finalise(output, layout(7), RUN, PRINTS)
+    assert not succeeded(output)

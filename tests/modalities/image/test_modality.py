@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from beam_job.core.errors import FlagNeededError, ModelError
+from beam_job.core.options import DecodeOptions, ModelOptions
+from beam_job.core.values import ImageSize, ValueRange
+from beam_job.modalities.base import FrozenInput, InputRequest, ModelInput, modality_of
+from beam_job.modalities.image.modality import ImageModality
+from beam_job.modalities.image.preprocessing import UNIT
+from tests.modalities.contract import ModalityContract
+from tests.support.pictures import encode, jpeg, photograph
+
+
+class TestImages(ModalityContract):
+    @pytest.fixture
+    def modality(self) -> ImageModality:
+        frozen = FrozenInput("model", (32, 48, 3), integer=False, convention=UNIT)
+        return ImageModality.of(frozen, ModelOptions(), DecodeOptions())
+
+    @pytest.fixture
+    def contents(self) -> list[bytes]:
+        return [jpeg(photograph(seed=0)), encode(photograph(90, 70, seed=1), "PNG")]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape"),
+    [
+        ("float32", (None, 224, 224, 3)),
+        ("float32", (None, None, None, None)),
+        ("uint8", (None, 64, 64, 3)),
+        ("bfloat16", (1, 8, 8, 3)),
+        ("float32", None),
+    ],
+)
+def test_models_of_images(dtype: str, shape: tuple[int | None, ...] | None) -> None:
+    assert modality_of(ModelInput("images", dtype, shape)) is ImageModality
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape"),
+    [("string", (None,)), ("float32", (None, 16000)), ("float32", (None, 8, 8, 4)), ("string", None)],
+)
+def test_other_models(dtype: str, shape: tuple[int | None, ...] | None) -> None:
+    with pytest.raises(ModelError, match=r"Expected a model of images \[B, H, W, 3\], found an input 'x' of "):
+        modality_of(ModelInput("x", dtype, shape))
+
+
+def test_the_size_of_the_input() -> None:
+    free, fixed = (ModelInput("images", "float32", (None, side, side, 3)) for side in (None, 32))
+    assert ImageModality.input_shape(fixed, InputRequest("m", None)) == (32, 32, 3)
+    assert ImageModality.input_shape(free, InputRequest("m", (20, 30))) == (20, 30, 3)
+    with pytest.raises(FlagNeededError, match="--image_size=224"):
+        ImageModality.input_shape(free, InputRequest("m", None))
+    with pytest.raises(ModelError, match="32x32 pixels, found --image_size=20x30"):
+        ImageModality.input_shape(fixed, InputRequest("m", (20, 30)))
+
+
+def test_flags_fill_in_what_the_model_does_not_say() -> None:
+    unknown = FrozenInput("m", (8, 8, 3), integer=False, convention=None)
+    modality = ImageModality.of(unknown, ModelOptions(input_range=ValueRange(-1, 1), resize="crop"), DecodeOptions())
+    assert (modality.input.size, modality.input.resize) == (ImageSize(8, 8), "crop")
+    assert modality.input.convention.input_range == ValueRange(-1, 1)
+    with pytest.raises(FlagNeededError, match="does not say which values"):
+        ImageModality.of(unknown, ModelOptions(), DecodeOptions())
+
+
+def test_a_preview_is_a_small_jpeg() -> None:
+    preview = ImageModality.preview(encode(photograph(300, 500), "PNG"))
+    assert preview is not None
+    kind, _, data = preview.partition(",")
+    assert kind == "data:image/jpeg;base64"
+    with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+        assert max(image.size) == 72
+    assert ImageModality.preview(b"no image") is None
+
+
+def test_the_served_input_equals_the_prepared_one() -> None:
+    import tensorflow as tf
+
+    contents = [jpeg(photograph(61, 83, seed=2)), encode(photograph(90, 70, seed=3), "PNG")]
+    for preprocess, resize in (("caffe", "bilinear"), ("torch", "crop"), ("tf", "antialias")):
+        frozen = FrozenInput("m", (24, 32, 3), integer=False, convention=None)
+        modality = ImageModality.of(frozen, ModelOptions(preprocess=preprocess, resize=resize), DecodeOptions())
+        served = tf.function(modality.serve)(tf.constant(contents)).numpy()
+        expected = np.stack([modality.prepare(content) for content in contents])
+        np.testing.assert_allclose(served, expected, atol=0.02 if resize == "antialias" else 1e-5 * 255)
