@@ -16,6 +16,7 @@ from beam_job.beam import runners
 from beam_job.beam.failures import is_interrupt, own_error
 from beam_job.beam.graph import build_pipeline
 from beam_job.beam.progress import show_progress, show_step
+from beam_job.beam.worker_logs import forward_worker_logs
 from beam_job.core.errors import JobFailedError
 from beam_job.core.options import ExtractOptions
 from beam_job.dataset import target
@@ -44,7 +45,7 @@ class RunResult:
       retries: Requests that were repeated because a service failed for a transient reason.
       seconds: From the launch to the end.
       extract_seconds: From the start of the pipeline to the end.
-      report: The dataset's report, if one was asked for.
+      report: The dataset's report, if one was requested.
     """
 
     output: str
@@ -81,6 +82,8 @@ def _launch(options: ExtractOptions, beam_arguments: Sequence[str], progress: bo
     Where the work is done in this process, the model that is probed here is the one that does it.
     """
     beam_options = runners.run_options(options, beam_arguments, progress)
+    if runners.is_local(beam_options) and not runners.runs_in_process(beam_options):
+        forward_worker_logs()
     shared = Shared()
 
     def acquire(config: ExtractionConfig) -> Extractor:
@@ -163,7 +166,7 @@ def write_template(options: ExtractOptions, beam_arguments: Sequence[str]) -> st
 def _run(pipeline: beam.Pipeline) -> None:
     try:
         pipeline.run().wait_until_finish()
-    except Exception as error:  # runners wrap what a worker raised in errors of their own
+    except Exception as error:  # runners wrap what a worker raised in their own errors
         if is_interrupt(error):
             raise KeyboardInterrupt from None
         translated = own_error(error)

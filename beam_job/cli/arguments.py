@@ -51,11 +51,15 @@ def add_extract_arguments(parser: argparse.ArgumentParser) -> None:
 def read_extract_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The options of extract and plan from the command line and from ``--config``; the command line wins.
 
+    With ``--debug``, the workers log at that level too.
+
     Raises:
       UsageError: one of them is illegal, or the input or the output is missing.
     """
     values = read_config(arguments.config) if arguments.config else {}
     values.update(given_options(arguments, (field for _, field in extract_fields())))
+    if arguments.debug:
+        values["log_level"] = "debug"
     for _, field in extract_fields():
         if field.name in ("input", "output") and field.name not in values:
             raise UsageError(f"--{field.name} is required: {field.metadata['help']}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -20,6 +21,7 @@ from filelock import FileLock
 from beam_job.runtime import storage
 
 CACHE_VARIABLE = "BEAM_JOB_CACHE"
+logger = logging.getLogger(__name__)
 
 
 def cache_root() -> Path:
@@ -50,7 +52,9 @@ def cached_directory(kind: str, key: str, make: Callable[[Path], None]) -> Path:
     place, seal = folder / key, folder / f"{key}.sha256"
     with FileLock(folder / f"{key}.lock"):
         if place.is_dir() and seal.is_file() and seal.read_text().strip() == storage.directory_digest(str(place)):
+            logger.debug("%s: found in the cache, %s", kind, place)
             return place
+        logger.debug("%s: not in the cache, %s is made", kind, place)
         shutil.rmtree(place, ignore_errors=True)
         building = folder / f"{key}.tmp-{secrets.token_hex(4)}"
         try:
