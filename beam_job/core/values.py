@@ -43,6 +43,9 @@ class ValueRange:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
             raise ValueError("two finite numbers, the lower one first")
+        # An int of a caller would be another text in run.json, and thus another identity of the dataset.
+        object.__setattr__(self, "low", float(self.low))
+        object.__setattr__(self, "high", float(self.high))
 
     @classmethod
     def parse(cls, text: str) -> ValueRange:

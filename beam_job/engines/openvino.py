@@ -15,7 +15,7 @@ from beam_job.engines.base import BF16, FP32, padded
 from beam_job.modalities.base import Batch
 from beam_job.models.frozen import FrozenModel
 
-# Total size of the copies of the weights, in bytes, up to which every stream has a copy of its own.
+# Total size of the copies of the weights, in bytes, up to which every stream has its own copy.
 _COPIED_WEIGHTS = 512 << 20
 
 
@@ -23,7 +23,7 @@ class OpenVinoEngine:
     """Runs the frozen graph on the CPU, with one stream of one thread for each thread that calls.
 
     A compiled network gives work to the stream that has waited longest, whose thread last ran on another core: the
-    caller's core is idle until the system moves it. So each stream has a network of its own as long as the copies of
+    caller's core is idle until the system moves it. So each stream has its own network as long as the copies of
     the weights are small; with large weights the streams share one.
     """
 

@@ -36,6 +36,7 @@ MIN_BF16_DISTANCE = 1e-4
 _VERDICT_FILE = "verdict.json"
 _VERDICT_VERSION = 2
 _TIMED_SECONDS = 0.5
+_NO_EXAMPLES = "not compared: no usable example at the start of the input"
 Verdict = Mapping[str, Mapping[str, Any]]
 
 
@@ -58,17 +59,21 @@ def choose_engine(
         compared the engines for this model yet.
       chosen_before: The engine of the run that this one resumes, which is kept as long as it agrees.
 
+    Returns:
+      The engine. Without examples none is compared: the one that is named, or else TensorFlow.
+
     Raises:
       UsageError: the engine that is wanted is not installed.
       ModelError: it does not agree with TensorFlow, or does not compute in that precision on this processor.
     """
     candidates = _candidates(spec, wanted)
     if candidates == [REFERENCE_ENGINE] and precision == FP32:
-        reason = "asked for" if wanted != AUTO else "the only one that is installed and takes this modality"
+        reason = "requested" if wanted != AUTO else "the only one that is installed and takes this modality"
         return EngineChoice(REFERENCE_ENGINE, FP32, reason)
     verdict = _verdict(spec, candidates, precision, batch_size, examples)
     if not verdict:
-        return EngineChoice(REFERENCE_ENGINE, precision, "the input has no usable example at its start to compare on")
+        name = REFERENCE_ENGINE if wanted == AUTO else wanted
+        return EngineChoice(name, precision, f"{'requested; ' if wanted != AUTO else ''}{_NO_EXAMPLES}")
     return _choice(verdict, wanted, precision, chosen_before)
 
 
@@ -100,7 +105,7 @@ def _choice(verdict: Verdict, wanted: str, precision: str, chosen_before: str | 
     faults = "".join(
         f"; {other} left out, {_fault(found, precision)}" for other, found in verdict.items() if other not in fit
     )
-    reason = "asked for" if wanted != AUTO else f"the fastest of {', '.join(fit)}{faults}"
+    reason = "requested" if wanted != AUTO else f"the fastest of {', '.join(fit)}{faults}"
     found = fit[name]
     reference = name == REFERENCE_ENGINE and precision == FP32
     parity = None if reference else {key: found[key] for key in ("examples", "min_cosine", "mean_relative_distance")}

@@ -19,7 +19,7 @@ from beam_job.runtime.tensorflow import import_tensorflow
 class TensorFlowEngine:
     """Runs the frozen graph, always on a full batch, on a GPU if TensorFlow sees one.
 
-    The graph is in a session of its own, whose settings affect nothing else: an engine in bfloat16 leaves the rest of
+    The graph is in its own session, whose settings affect nothing else: an engine in bfloat16 leaves the rest of
     the process as it was. On a CPU each operation takes one thread and ``streams`` calls run side by side, which is
     faster than one call on several threads.
     """

@@ -1,4 +1,4 @@
-"""What every engine must do. A member's test class inherits this and names the engine."""
+"""The contract of engines. The test class of an engine inherits it and sets the name."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class EngineContract:
         decoded = [tf.image.resize(tf.io.decode_jpeg(path.read_bytes()), (224, 224)) / 255.0 for path in paths]
         return np.stack(decoded)
 
-    def test_features_are_those_of_the_saved_model(self, engine: Engine, pixels: np.ndarray) -> None:
+    def test_features_match_the_saved_model(self, engine: Engine, pixels: np.ndarray) -> None:
         model: Any = tf.saved_model.load(BuiltinModel.fetch(ModelOptions()).path)
         expected = model(pixels[:BATCH], training=False).numpy()
         found = engine.run(pixels[:BATCH])["feature"]
@@ -49,31 +49,31 @@ class EngineContract:
         np.testing.assert_allclose(found, expected, atol=1e-3 * np.abs(expected).max())
 
     @pytest.mark.parametrize("count", range(1, BATCH + 1))
-    def test_a_row_depends_neither_on_its_neighbours_nor_on_their_number(
+    def test_a_row_does_not_depend_on_the_other_rows_or_their_number(
         self, engine: Engine, pixels: np.ndarray, count: int
     ) -> None:
-        one = engine.run(pixels[:count])["feature"]
+        few = engine.run(pixels[:count])["feature"]
         other = engine.run(np.concatenate((pixels[: count - 1], pixels[BATCH : BATCH + 1])))["feature"]
-        whole = engine.run(pixels[:BATCH])["feature"]
-        assert len(one) == len(other) == count
-        np.testing.assert_array_equal(one, whole[:count])
-        np.testing.assert_array_equal(other[: count - 1], whole[: count - 1])
+        full = engine.run(pixels[:BATCH])["feature"]
+        assert len(few) == len(other) == count
+        np.testing.assert_array_equal(few, full[:count])
+        np.testing.assert_array_equal(other[: count - 1], full[: count - 1])
 
-    @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="Linux tells which cores a thread may run on")
+    @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc of Linux")
     def test_no_thread_is_bound_to_a_core(self, engine: Engine, pixels: np.ndarray) -> None:
-        """Or else the processes of a machine, which know nothing of each other, would bind theirs to the same one."""
-        everywhere, bound = os.sched_getaffinity(0), set()
+        """Otherwise all processes on a machine, which are independent, would bind their threads to the same cores."""
+        all_cores, bound = os.sched_getaffinity(0), set()
         with ThreadPoolExecutor(1) as pool:
             work = pool.submit(lambda: [engine.run(pixels[:BATCH]) for _ in range(8)])
             while not work.done():
                 for thread in Path("/proc/self/task").iterdir():
-                    with contextlib.suppress(ProcessLookupError):  # one that has just ended
-                        if os.sched_getaffinity(int(thread.name)) != everywhere:
+                    with contextlib.suppress(ProcessLookupError):  # a thread that has just ended
+                        if os.sched_getaffinity(int(thread.name)) != all_cores:
                             bound.add(thread.name)
         assert not bound
 
     @pytest.mark.parametrize("precision", [FP32, BF16])
-    def test_a_row_does_not_depend_on_its_place_in_a_batch_of_the_engines_own_size(
+    def test_a_row_does_not_depend_on_its_position_at_the_batch_size_of_the_engine(
         self, spec: ModelSpec, pixels: np.ndarray, precision: str
     ) -> None:
         size = ENGINES.get(self.name).batch_sizes[precision]
@@ -92,14 +92,14 @@ class EngineContract:
         np.testing.assert_array_equal(features(pixels[::-1])[::-1], expected)
         np.testing.assert_array_equal(features(pixels[1:]), expected[1:])
 
-    def test_threads_may_call_at_once(self, engine: Engine, pixels: np.ndarray) -> None:
+    def test_threads_may_call_concurrently(self, engine: Engine, pixels: np.ndarray) -> None:
         expected = [engine.run(pixels[start : start + BATCH])["feature"] for start in (0, BATCH)]
         with ThreadPoolExecutor(2) as pool:
-            answers = list(pool.map(lambda start: engine.run(pixels[start : start + BATCH]), [0, BATCH] * 4))
-        for number, answer in enumerate(answers):
-            np.testing.assert_array_equal(answer["feature"], expected[number % 2])
+            results = list(pool.map(lambda start: engine.run(pixels[start : start + BATCH]), [0, BATCH] * 4))
+        for number, result in enumerate(results):
+            np.testing.assert_array_equal(result["feature"], expected[number % 2])
 
-    def test_pixels_are_left_as_they_were(self, engine: Engine, pixels: np.ndarray) -> None:
+    def test_pixels_are_not_modified(self, engine: Engine, pixels: np.ndarray) -> None:
         before = pixels.copy()
         engine.run(pixels[:BATCH])
         np.testing.assert_array_equal(pixels, before)
