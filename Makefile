@@ -27,10 +27,10 @@ flink: run
 	@echo "the features of Flink are equal to those of this machine, byte by byte"
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -m "not heavy" -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -m "not heavy" -n 2 --dist loadfile
 
 test-all: $(VENV)/.dev
-	BEAM_JOB_KILLS=50 BEAM_JOB_MUTATIONS=1000 $(BIN)/python -m pytest -n 2 --dist loadgroup
+	BEAM_JOB_KILLS=50 BEAM_JOB_MUTATIONS=1000 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

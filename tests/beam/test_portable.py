@@ -1,4 +1,4 @@
-"""Runs through Beam's portability layer, the road to Flink and every other runner outside this process."""
+"""Runs through Beam's portability layer, which Flink and all other runners outside this process use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def portable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
         yield options
 
 
-def test_the_bytes_are_those_of_a_local_run(few: Path, tmp_path: Path, portable: list[str]) -> None:
+def test_the_dataset_equals_that_of_a_local_run(few: Path, tmp_path: Path, portable: list[str]) -> None:
     result = beam_job.extract(str(few), str(tmp_path / "out"), num_shards=4, beam_options=portable)
     assert (result.examples, result.records) == (40, 40)
     beam_job.extract(str(few), str(tmp_path / "local"), num_shards=4)
@@ -46,32 +46,33 @@ def test_a_run_is_resumed(few: Path, tmp_path: Path, portable: list[str]) -> Non
     assert comparable_files(output) == expected
 
 
-def test_what_goes_wrong_in_a_worker_is_one_sentence(few: Path, tmp_path: Path, portable: list[str]) -> None:
+def test_an_error_in_a_worker_is_reported_in_one_sentence(few: Path, tmp_path: Path, portable: list[str]) -> None:
     manifest = tmp_path / "images.csv"
     manifest.write_text(f"uri,id\n{few}/cat/cat-0000.jpg,a\n{few}/cat/cat-0001.jpg,a\n")
     with pytest.raises(InputError, match="found repeated: 'a'"):
         beam_job.extract(str(manifest), str(tmp_path / "out"), beam_options=portable)
 
 
-def launched(launcher: str, few: Path, output: Path) -> subprocess.CompletedProcess[str]:
-    """A launcher's run of the 40 photographs."""
+def run_launcher(launcher: str, few: Path, output: Path) -> subprocess.CompletedProcess[str]:
+    """Runs a launcher on the 40 photographs."""
     environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"}
     command = [LAUNCH / launcher, few, output, "--num_shards=4", "--worker_threads=1"]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ("launcher", "tool", "unavailable"),
     [("prism.sh", "go", "go: "), ("spark.sh", "mvn", "fetch.py: Maven has neither")],
     ids=["prism", "spark"],
 )
-def test_launchers_give_the_bytes_of_a_local_run(
+def test_launchers_give_the_dataset_of_a_local_run(
     few: Path, tmp_path: Path, launcher: str, tool: str, unavailable: str
 ) -> None:
     if not shutil.which(tool):
         skip_or_fail(f"{launcher} needs {tool}")
-    done = launched(launcher, few, tmp_path / "out")
+    done = run_launcher(launcher, few, tmp_path / "out")
     if done.returncode and unavailable in done.stderr:
         skip_or_fail(done.stderr[-300:])
     assert done.returncode == 0, done.stderr

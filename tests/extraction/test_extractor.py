@@ -1,4 +1,4 @@
-"""The extractor and its shards, in a plain loop without Beam, with a real engine on a small model."""
+"""The extractor and its shards without Beam, with a real engine and a small model."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from beam_job.models.spec import describe_model
 from beam_job.outputs.tfrecord.framing import read_records
 from beam_job.runtime import storage
 from tests.support.datasets import SUFFIX
-from tests.support.pictures import encode, jpeg, photograph, png_header
+from tests.support.images import encode, jpeg, photograph, png_header
 from tests.support.small_models import save_reusable
 
 SHARD = ShardName("train", 0, 1)
@@ -56,7 +56,7 @@ def extractor(config: ExtractionConfig, tmp_path: Path) -> Iterator[Extractor]:
 
 @pytest.fixture
 def refs(tmp_path: Path) -> list[ExampleRef]:
-    """Ten images that can be used, and one example of each kind that cannot."""
+    """Ten valid images, and one example for each class of error."""
     examples = []
     for number in range(10):
         kind = ("JPEG", "PNG", "WEBP")[number % 3]
@@ -65,7 +65,7 @@ def refs(tmp_path: Path) -> list[ExampleRef]:
         examples.append(ExampleRef(f"good-{number}", str(path), label=("cat", "dog", None)[number % 3]))
     bad = {
         "EmptyFileError": b"",
-        "UnknownFormatError": b"no picture",
+        "UnknownFormatError": b"not an image",
         "CorruptExampleError": jpeg(photograph())[:200],
         "ExampleTooLargeError": png_header(100_000, 100_000),
     }
@@ -94,7 +94,7 @@ def test_every_ref_has_one_outcome_in_order(extractor: Extractor, refs: list[Exa
             assert "\n" not in outcome.message
 
 
-def test_features_are_those_of_the_pixels(extractor: Extractor, refs: list[ExampleRef]) -> None:
+def test_features_match_the_pixels(extractor: Extractor, refs: list[ExampleRef]) -> None:
     size = extractor.config.model.modality.input.size  # type: ignore[attr-defined]
     for outcome in extractor.outcomes(refs[:10], VOCABULARY, StageTimes()):
         assert isinstance(outcome, FeatureRecord)
@@ -103,7 +103,9 @@ def test_features_are_those_of_the_pixels(extractor: Extractor, refs: list[Examp
         np.testing.assert_allclose(outcome.features["feature"], pixels.mean((0, 1)), rtol=1e-5)
 
 
-def test_a_shard_is_committed_with_a_receipt_for_every_ref(extractor: Extractor, refs: list[ExampleRef]) -> None:
+def test_a_shard_is_committed_with_a_receipt_that_counts_every_ref(
+    extractor: Extractor, refs: list[ExampleRef]
+) -> None:
     receipt = extract_shard(extractor, SHARD, refs, VOCABULARY)
     assert (receipt.records, len(receipt.error_rows), receipt.examples) == (10, 8, 18)
     assert receipt.label_counts == {-1: 3, 0: 4, 1: 3}
@@ -112,14 +114,14 @@ def test_a_shard_is_committed_with_a_receipt_for_every_ref(extractor: Extractor,
     assert set(receipt.timings) == {"read", "decode", "model", "write", "wall", "retries"}
 
 
-def test_bytes_do_not_depend_on_the_order_the_refs_come_in(extractor: Extractor, refs: list[ExampleRef]) -> None:
+def test_bytes_do_not_depend_on_the_order_of_the_refs(extractor: Extractor, refs: list[ExampleRef]) -> None:
     first = extract_shard(extractor, SHARD, refs, VOCABULARY)
     shutil.rmtree(extractor.config.output)
     second = extract_shard(extractor, SHARD, refs[::-1], VOCABULARY)
     assert dataclasses.replace(first, timings={}) == dataclasses.replace(second, timings={})
 
 
-def test_records_stand_in_the_order_of_their_ids_hashes(extractor: Extractor, refs: list[ExampleRef]) -> None:
+def test_records_are_ordered_by_the_hash_of_their_id(extractor: Extractor, refs: list[ExampleRef]) -> None:
     import tensorflow as tf
 
     extract_shard(extractor, SHARD, refs[:10], VOCABULARY)
@@ -129,7 +131,7 @@ def test_records_stand_in_the_order_of_their_ids_hashes(extractor: Extractor, re
     assert found == sorted(found, key=order_key)
 
 
-def test_a_committed_shard_is_not_computed_again(extractor: Extractor, refs: list[ExampleRef]) -> None:
+def test_a_committed_shard_is_not_recomputed(extractor: Extractor, refs: list[ExampleRef]) -> None:
     first = extract_shard(extractor, SHARD, refs, VOCABULARY)
     for ref in refs[:10]:
         Path(ref.uri).unlink()  # a second read would fail
@@ -141,19 +143,19 @@ def test_a_shard_without_examples_is_written_too(extractor: Extractor) -> None:
     assert storage.read_bytes(storage.join(extractor.config.output, SHARD.file_name(SUFFIX))) == b""
 
 
-def test_repeated_ids_are_named(extractor: Extractor, refs: list[ExampleRef]) -> None:
-    twice = dataclasses.replace(refs[0], uri="/elsewhere.jpg")
+def test_repeated_ids_are_reported(extractor: Extractor, refs: list[ExampleRef]) -> None:
+    duplicate = dataclasses.replace(refs[0], uri="/elsewhere.jpg")
     with pytest.raises(InputError, match=r"'good-0' \(.*good-0.jpeg and /elsewhere.jpg\)"):
-        extract_shard(extractor, SHARD, [*refs, twice], VOCABULARY)
+        extract_shard(extractor, SHARD, [*refs, duplicate], VOCABULARY)
 
 
-def test_the_probe_tells_the_shape(extractor: Extractor) -> None:
+def test_the_probe_determines_the_shape(extractor: Extractor) -> None:
     assert extractor.probe().model.outputs == {"feature": (3,)}
     assert extractor.config.model.outputs == {"feature": (3,)}
 
 
-class _Picky:
-    """The means of the pixels, with a refusal of bright images, and NaN for dark ones."""
+class _SelectiveEngine:
+    """Returns the means of the pixels, refuses bright images, and returns NaN for dark images."""
 
     def run(self, pixels: Float32Array) -> Mapping[str, Float32Array]:
         means = pixels.mean((1, 2))
@@ -169,7 +171,7 @@ def test_an_example_that_the_model_rejects_does_not_affect_the_others(config: Ex
         path = tmp_path / f"{number}.png"
         path.write_bytes(encode(np.full((20, 20, 3), value, np.uint8), "PNG"))
         refs.append(ExampleRef(str(number), str(path)))
-    extractor = Extractor(config, _Picky())  # type: ignore[arg-type]
+    extractor = Extractor(config, _SelectiveEngine())  # type: ignore[arg-type]
     outcomes = list(extractor.outcomes(refs, LabelVocabulary(()), StageTimes()))
     extractor.close()
     assert [isinstance(outcome, FeatureRecord) for outcome in outcomes] == [True, False, False, True, False, True]
@@ -178,29 +180,29 @@ def test_an_example_that_the_model_rejects_does_not_affect_the_others(config: Ex
     assert messages[1] == "expected finite features, found NaN or infinity"
 
 
-class _Broken:
-    def __init__(self, answer: Mapping[str, Float32Array] | Exception) -> None:
-        self._answer = answer
+class _BrokenEngine:
+    def __init__(self, result: Mapping[str, Float32Array] | Exception) -> None:
+        self._result = result
 
     def run(self, pixels: Float32Array) -> Mapping[str, Float32Array]:
-        if isinstance(self._answer, Exception):
-            raise self._answer
-        return self._answer
+        if isinstance(self._result, Exception):
+            raise self._result
+        return self._result
 
 
-def test_a_bug_ends_the_shard_with_its_name_and_commits_nothing(
+def test_a_bug_fails_the_shard_by_name_and_commits_nothing(
     config: ExtractionConfig, refs: list[ExampleRef], tmp_path: Path
 ) -> None:
     output = tmp_path / "out"
-    extractor = Extractor(dataclasses.replace(config, output=str(output)), _Broken(RuntimeError("out of\nluck")))
+    extractor = Extractor(dataclasses.replace(config, output=str(output)), _BrokenEngine(RuntimeError("out of\nluck")))
     with pytest.raises(JobFailedError, match=r"^train-00000-of-00001: RuntimeError: out of luck$"):
         extract_shard(extractor, SHARD, refs, VOCABULARY)
     extractor.close()
     assert [path for path in output.rglob("*") if path.is_file()] == []
 
 
-def test_an_answer_that_is_not_a_batch_of_features_is_refused(config: ExtractionConfig) -> None:
-    extractor = Extractor(config, _Broken({"feature": np.zeros(7, np.float32)}))
+def test_an_output_that_is_not_a_batch_of_features_is_refused(config: ExtractionConfig) -> None:
+    extractor = Extractor(config, _BrokenEngine({"feature": np.zeros(7, np.float32)}))
     with pytest.raises(ModelError, match="Expected feature to be an array"):
         extractor.probe()
     extractor.close()
@@ -208,12 +210,12 @@ def test_an_answer_that_is_not_a_batch_of_features_is_refused(config: Extraction
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(0, 17), unique=True), st.integers(1, 9), st.integers(1, 3))
-def test_nothing_is_lost_whatever_the_sizes(
-    config: ExtractionConfig, refs: list[ExampleRef], picks: list[int], batch: int, threads: int
+def test_no_example_is_lost_for_any_batch_size_and_number_of_threads(
+    config: ExtractionConfig, refs: list[ExampleRef], indices: list[int], batch: int, threads: int
 ) -> None:
-    chosen = [refs[number] for number in picks]
+    chosen = [refs[number] for number in indices]
     config = dataclasses.replace(config, batch_size=batch, worker_threads=threads)
-    extractor = Extractor(config, _Picky())  # type: ignore[arg-type]
+    extractor = Extractor(config, _SelectiveEngine())  # type: ignore[arg-type]
     outcomes = list(extractor.outcomes(chosen, VOCABULARY, StageTimes()))
     extractor.close()
     assert [outcome.id for outcome in outcomes] == [ref.id for ref in chosen]

@@ -1,4 +1,4 @@
-"""Stores that fail, disks that are full, targets that go away."""
+"""Failing object stores, full disks, and targets that disappear."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ KILLS = max(2, int(os.environ.get("BEAM_JOB_KILLS", "0")) // 10)
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else value.__name__,
 )
-def test_errors_of_clients_become_pythons_own(error: Exception, expected: type[OSError]) -> None:
+def test_client_errors_become_builtin_errors(error: Exception, expected: type[OSError]) -> None:
     with pytest.raises(OSError) as caught, python_errors("gs://a/b"):
         raise error
     assert type(caught.value) is expected
 
 
-def test_an_error_of_the_operating_system_keeps_its_number() -> None:
+def test_an_error_of_the_operating_system_keeps_its_errno() -> None:
     with pytest.raises(OSError) as caught, python_errors("gs://a/b"):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert caught.value.errno == errno.ENOSPC
@@ -92,7 +92,7 @@ def test_transient_errors_are_retried_and_counted(monkeypatch: pytest.MonkeyPatc
     assert (len(calls), RETRIES.take()) == (4, 3)
 
 
-def test_retries_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_retries_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr("tenacity.nap.time.sleep", pauses.append)
     call, calls = failing(100, TransientError("busy"))
@@ -120,13 +120,13 @@ def model(small_model: dict[str, str]) -> list[str]:
     ]
 
 
-def extract(arguments: list[str], **how: Any) -> subprocess.CompletedProcess[str]:
+def extract(arguments: list[str], **settings: Any) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "beam_job", "extract", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **how)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, **settings)
 
 
-def fetched(bucket: Bucket, prefix: str, folder: Path) -> Path:
-    """A dataset in the bucket, as a directory."""
+def download(bucket: Bucket, prefix: str, folder: Path) -> Path:
+    """Downloads a dataset in the bucket to a directory."""
     for name in bucket.list(prefix + "/"):
         path = folder / name.removeprefix(prefix + "/")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -134,15 +134,16 @@ def fetched(bucket: Bucket, prefix: str, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.heavy
 def test_a_store_that_fails_every_fifth_request(bucket: Bucket, few: Path, tmp_path: Path, model: list[str]) -> None:
-    """Killed, resumed, and each time against a store that fails: the bytes are those of a quiet run."""
+    """Runs that are killed and resumed on a failing store give the dataset of an undisturbed run, byte for byte."""
     for path in few.rglob("*.jpg"):
         bucket.write(f"unreliable/in/{path.relative_to(few)}", path.read_bytes())
     source = f"--input={bucket.url('unreliable/in')}"
-    quiet = extract([source, f"--output={bucket.url('unreliable/quiet')}", *model])
-    assert quiet.returncode == 0, quiet.stderr
-    expected = comparable_files(fetched(bucket, "unreliable/quiet", tmp_path / "quiet"))
-    points = random.Random(0)
+    undisturbed = extract([source, f"--output={bucket.url('unreliable/undisturbed')}", *model])
+    assert undisturbed.returncode == 0, undisturbed.stderr
+    expected = comparable_files(download(bucket, "unreliable/undisturbed", tmp_path / "undisturbed"))
+    rng = random.Random(0)
     with unreliable(bucket.environment["STORAGE_EMULATOR_HOST"], share=0.2) as proxy:
         environment = {**os.environ, **bucket.environment, "STORAGE_EMULATOR_HOST": proxy.url}
         for number in range(KILLS):
@@ -153,17 +154,17 @@ def test_a_store_that_fails_every_fifth_request(bucket: Bucket, few: Path, tmp_p
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-            written = points.randint(1, 7)
-            while process.poll() is None and len(bucket.list(f"unreliable/out-{number}/")) < written:
+            min_files = rng.randint(1, 7)
+            while process.poll() is None and len(bucket.list(f"unreliable/out-{number}/")) < min_files:
                 time.sleep(0.05)
             process.send_signal(signal.SIGKILL)
             process.wait()
-            again = extract([*arguments, "--resume", "--json"], env=environment)
-            assert again.returncode == 0, again.stderr
-            found = fetched(bucket, f"unreliable/out-{number}", tmp_path / f"out-{number}")
+            resumed = extract([*arguments, "--resume", "--json"], env=environment)
+            assert resumed.returncode == 0, resumed.stderr
+            found = download(bucket, f"unreliable/out-{number}", tmp_path / f"out-{number}")
             assert comparable_files(found) == expected
-    assert all(proxy.done[fault] for fault in FAULTS)
-    assert json.loads(again.stdout)["retries"] > 0
+    assert all(proxy.outcomes[fault] for fault in FAULTS)
+    assert json.loads(resumed.stdout)["retries"] > 0
 
 
 def private_mounts() -> bool:
@@ -171,50 +172,50 @@ def private_mounts() -> bool:
     return bool(command) and subprocess.run([command, "-rm", "true"], capture_output=True, check=False).returncode == 0
 
 
-@pytest.mark.skipif(not (REQUIRED or private_mounts()), reason="a small disk needs a mount of its own")
-def test_a_full_disk_is_one_sentence_and_the_run_can_be_resumed(few: Path, tmp_path: Path) -> None:
-    disk, aside = tmp_path / "disk", tmp_path / "aside"
+@pytest.mark.skipif(not (REQUIRED or private_mounts()), reason="a small disk needs a private mount")
+def test_a_full_disk_is_reported_in_one_sentence_and_the_run_can_be_resumed(few: Path, tmp_path: Path) -> None:
+    disk, copy = tmp_path / "disk", tmp_path / "copy"
     disk.mkdir()
     command = f"{sys.executable} -m beam_job extract --input={few} --output={disk}/out --num_shards=8"
     script = f"""
         mount -t tmpfs -o size=120k none {disk}
         {command}; echo "code $?"
         mount -o remount,size=50m {disk}
-        {command} --resume > /dev/null && cp -r {disk}/out {aside}
+        {command} --resume > /dev/null && cp -r {disk}/out {copy}
     """
     done = subprocess.run(["unshare", "-rm", "sh", "-c", script], capture_output=True, text=True, check=False)
     assert "code 1" in done.stdout
     (sentence,) = done.stderr.splitlines()
     assert sentence.startswith("beam-job: There is no space left for train-0000")
     assert sentence.endswith("Free some space, then run again with --resume: committed shards are kept.")
-    beam_job.extract(str(few), str(tmp_path / "quiet"), num_shards=8)
-    assert comparable_files(aside) == comparable_files(tmp_path / "quiet")
+    beam_job.extract(str(few), str(tmp_path / "undisturbed"), num_shards=8)
+    assert comparable_files(copy) == comparable_files(tmp_path / "undisturbed")
 
 
-def test_a_deleted_target_is_one_sentence_and_the_run_can_be_resumed(
+def test_a_deleted_target_is_reported_in_one_sentence_and_the_run_can_be_resumed(
     few: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    output, seen = tmp_path / "out", []
-    whole = commit.write_receipt
+    output, receipts = tmp_path / "out", []
+    original = commit.write_receipt
 
-    def once(folder: str, *rest: Any) -> None:
-        whole(folder, *rest)
-        seen.append(folder)
-        if len(seen) == 3:
+    def delete_target_after_third(folder: str, *rest: Any) -> None:
+        original(folder, *rest)
+        receipts.append(folder)
+        if len(receipts) == 3:
             shutil.rmtree(folder)
 
-    monkeypatch.setattr(commit, "write_receipt", once)
+    monkeypatch.setattr(commit, "write_receipt", delete_target_after_third)
     with pytest.raises(JobFailedError, match="run again with --resume"):
         beam_job.extract(str(few), str(output), num_shards=6)
     monkeypatch.undo()
     beam_job.extract(str(few), str(output), num_shards=6, resume=True)
-    beam_job.extract(str(few), str(tmp_path / "quiet"), num_shards=6)
-    assert comparable_files(output) == comparable_files(tmp_path / "quiet")
+    beam_job.extract(str(few), str(tmp_path / "undisturbed"), num_shards=6)
+    assert comparable_files(output) == comparable_files(tmp_path / "undisturbed")
     assert (output / naming.SUCCESS).exists()
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "message"),
     [
         (
             OSError(errno.ENOSPC, "full"),
@@ -225,8 +226,8 @@ def test_a_deleted_target_is_one_sentence_and_the_run_can_be_resumed(
         (TransientError("gs://b/a: 503"), "a.tfrecord cannot be written to /out"),
     ],
 )
-def test_a_target_that_refuses_is_one_sentence(error: OSError, words: str) -> None:
+def test_a_failed_write_is_reported_in_one_sentence(error: OSError, message: str) -> None:
     with pytest.raises(JobFailedError) as caught, target.writing("/out", "a.tfrecord"):
         raise error
-    assert str(caught.value).startswith(words)
+    assert str(caught.value).startswith(message)
     assert str(caught.value).endswith("then run again with --resume: committed shards are kept.")

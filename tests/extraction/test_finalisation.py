@@ -1,4 +1,4 @@
-"""What the finaliser refuses. What it writes is checked in whole runs and by other readers."""
+"""What finalisation refuses. Tests with complete runs and with other readers check its output."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ SHARDS = [ShardName("train", index, 2) for index in range(2)]
 
 @pytest.fixture
 def output(tmp_path: Path) -> str:
-    """Two committed shards, of two records and one failure each."""
+    """Two committed shards with two records and one error row each."""
     folder = str(tmp_path / "out")
     for shard in SHARDS:
-        with commit.new_shard(folder, shard, ["tfrecord"], SCHEMA) as new:
+        with commit.new_shard(folder, shard, ["tfrecord"], SCHEMA) as new_shard:
             for number in range(2):
-                new.add(FeatureRecord(f"{shard.index}-{number}", 0, {"feature": np.ones(2, np.float32)}))
-            new.add(ErrorRow(f"{shard.index}-bad", "x.jpg", "read", "NotFoundError", "there is no file at x.jpg"))
+                new_shard.add(FeatureRecord(f"{shard.index}-{number}", 0, {"feature": np.ones(2, np.float32)}))
+            new_shard.add(ErrorRow(f"{shard.index}-bad", "x.jpg", "read", "NotFoundError", "there is no file at x.jpg"))
         stages = dict.fromkeys(("read", "decode", "model", "write", "wall", "retries"), 0.0)
-        commit.write_receipt(folder, shard, new.receipt(shard, f"print-{shard.index}", {}, stages))
+        commit.write_receipt(folder, shard, new_shard.receipt(shard, f"fingerprint-{shard.index}", {}, stages))
     return folder
 
 
@@ -43,22 +43,22 @@ def layout(examples: int = 6) -> DatasetLayout:
     return DatasetLayout({"train": examples}, {"train": 2}, LabelVocabulary(("cat",)))
 
 
-PRINTS = {str(shard): f"print-{shard.index}" for shard in SHARDS}
+FINGERPRINTS = {str(shard): f"fingerprint-{shard.index}" for shard in SHARDS}
 
 
-def succeeded(output: str) -> bool:
+def is_complete(output: str) -> bool:
     return storage.exists(storage.join(output, naming.SUCCESS))
 
 
-def test_all_that_was_planned_is_there(output: str) -> None:
-    finalise(output, layout(), RUN, PRINTS)
-    assert succeeded(output)
+def test_a_run_with_all_its_examples_is_finalised(output: str) -> None:
+    finalise(output, layout(), RUN, FINGERPRINTS)
+    assert is_complete(output)
 
 
 def test_a_receipt_of_another_run_is_refused(output: str) -> None:
     with pytest.raises(JobFailedError, match=r"train-00001-of-00002 is not from this run"):
-        finalise(output, layout(), RUN, {**PRINTS, str(SHARDS[1]): "print-of-another"})
-    assert not succeeded(output)
+        finalise(output, layout(), RUN, {**FINGERPRINTS, str(SHARDS[1]): "fingerprint-of-another-run"})
+    assert not is_complete(output)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{", b"[]", b'{"shard": 1}'], ids=repr)
@@ -68,11 +68,11 @@ def test_a_damaged_receipt_is_refused(output: str, content: bytes | None) -> Non
     if content is not None:
         storage.write_bytes(path, content)
     with pytest.raises(JobFailedError, match=r"The receipt of train-00000-of-00002 cannot be read"):
-        finalise(output, layout(), RUN, PRINTS)
-    assert not succeeded(output)
+        finalise(output, layout(), RUN, FINGERPRINTS)
+    assert not is_complete(output)
 
 
 def test_a_missing_example_is_refused(output: str) -> None:
     with pytest.raises(JobFailedError, match="7 examples went in, but 4 records and 2 error rows came out"):
-        finalise(output, layout(7), RUN, PRINTS)
-    assert not succeeded(output)
+        finalise(output, layout(7), RUN, FINGERPRINTS)
+    assert not is_complete(output)

@@ -1,4 +1,4 @@
-"""Input as an attack: damaged images, harmful names, paths that lead elsewhere."""
+"""Hostile input: damaged images, harmful names, and paths outside the allowed roots."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import beam_job
 from beam_job.runtime import storage
 from tests.support.datasets import error_rows_of, records_of
 from tests.support.fuzz_decoding import FORMATS, damaged
-from tests.support.pictures import encode, jpeg, photograph, png_header
+from tests.support.images import encode, jpeg, photograph, png_header
 
 MUTATIONS = int(os.environ.get("BEAM_JOB_MUTATIONS", "300"))
 Options = dict[str, Any]
@@ -27,30 +27,30 @@ def options(small_model: dict[str, str]) -> Options:
     return {**small_model, "engine": "openvino", "max_error_rate": 1.0}
 
 
-def test_damaged_pictures_of_every_format_end_in_pixels_or_an_error(samples: Path) -> None:
+def test_damaged_images_of_every_format_give_pixels_or_an_error(samples: Path) -> None:
     command = [sys.executable, "-m", "tests.support.fuzz_decoding", str(samples), f"--count={MUTATIONS}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=550, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    found = json.loads(done.stdout)
-    assert set(found["outcomes"]) == set(FORMATS)
-    for outcomes in found["outcomes"].values():
+    summary = json.loads(done.stdout)
+    assert set(summary["outcomes"]) == set(FORMATS)
+    for outcomes in summary["outcomes"].values():
         assert sum(outcomes.values()) == MUTATIONS
         assert 0 < outcomes["pixels"] < MUTATIONS
-    assert found["peak_megabytes"] < 1000
+    assert summary["peak_megabytes"] < 1000
 
 
-def test_a_run_over_damaged_pictures_accounts_for_each(tmp_path: Path, options: Options) -> None:
-    chance, root = random.Random(7), tmp_path / "photos"
+def test_a_run_accounts_for_every_damaged_image(tmp_path: Path, options: Options) -> None:
+    rng, root = random.Random(7), tmp_path / "photos"
     root.mkdir()
-    whole = [
+    valid = [
         jpeg(photograph()),
         encode(photograph(), "PNG"),
         encode(photograph(), "WEBP"),
         encode(photograph(), "TIFF"),
     ]
     for number in range(400):
-        (root / f"{number}.jpg").write_bytes(damaged(whole[number % 4], chance))
-    (root / "whole.jpg").write_bytes(whole[0])
+        (root / f"{number}.jpg").write_bytes(damaged(valid[number % 4], rng))
+    (root / "valid.jpg").write_bytes(valid[0])
     result = beam_job.extract(str(root), str(tmp_path / "out"), **options)
     assert result.examples == 401
     assert result.records + len(error_rows_of(tmp_path / "out")) == 401
@@ -58,8 +58,8 @@ def test_a_run_over_damaged_pictures_accounts_for_each(tmp_path: Path, options: 
     assert result.records > 1
 
 
-def test_names_that_mean_harm_are_just_names(tmp_path: Path, options: Options) -> None:
-    root, picture = tmp_path / "photos", jpeg(photograph())
+def test_hostile_file_names_are_harmless(tmp_path: Path, options: Options) -> None:
+    root, image = tmp_path / "photos", jpeg(photograph())
     names = [
         "two\nlines.jpg",
         "tab\there.jpg",
@@ -77,7 +77,7 @@ def test_names_that_mean_harm_are_just_names(tmp_path: Path, options: Options) -
     label = 'class of [bold]two, "lines"'
     (root / label).mkdir(parents=True)
     for name in names:
-        (root / label / name).write_bytes(picture)
+        (root / label / name).write_bytes(image)
     output = tmp_path / "out"
     result = beam_job.extract(str(root), str(output), **options)
     assert (result.examples, result.records) == (len(names), len(names))
@@ -86,7 +86,7 @@ def test_names_that_mean_harm_are_just_names(tmp_path: Path, options: Options) -
     assert beam_job.verify(str(output)).problems == ()
 
 
-def test_a_manifest_may_say_what_it_likes(tmp_path: Path, options: Options) -> None:
+def test_hostile_rows_of_a_manifest_are_harmless(tmp_path: Path, options: Options) -> None:
     (tmp_path / "in").mkdir()
     (tmp_path / "in/good.jpg").write_bytes(jpeg(photograph()))
     (tmp_path / "in/bomb.png").write_bytes(png_header(1 << 30, 2))
@@ -119,7 +119,7 @@ def test_a_manifest_may_say_what_it_likes(tmp_path: Path, options: Options) -> N
     assert result.examples == len(rows)
 
 
-def test_a_manifest_is_kept_below_the_allowed_roots(tmp_path: Path, options: Options) -> None:
+def test_a_manifest_cannot_reach_outside_the_allowed_roots(tmp_path: Path, options: Options) -> None:
     inside, outside = tmp_path / "in", tmp_path / "out-of-bounds"
     for folder in (inside, outside):
         folder.mkdir()
@@ -146,7 +146,7 @@ def test_a_manifest_is_kept_below_the_allowed_roots(tmp_path: Path, options: Opt
     assert set(found) == {"dots", "link", "prefix", "bucket"}
 
 
-def test_below_in_a_bucket() -> None:
+def test_is_below_in_a_bucket() -> None:
     assert storage.is_below("gs://b/in/a.jpg", "gs://b/in")
     assert storage.is_below("gs://b/in/a.jpg", "gs://b/in/")
     assert not storage.is_below("gs://b/inside/a.jpg", "gs://b/in")

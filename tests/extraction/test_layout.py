@@ -28,7 +28,7 @@ def tally_of(refs: list[ExampleRef]) -> Tally:
 
 
 @given(st.lists(any_ref, min_size=1), st.data())
-def test_tallies_add_up_in_any_grouping(refs: list[ExampleRef], data: st.DataObject) -> None:
+def test_tallies_can_be_merged_in_any_grouping(refs: list[ExampleRef], data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, len(refs)))
     first, second = tally_of(refs[:cut]), tally_of(refs[cut:])
     second.merge(first)
@@ -63,7 +63,7 @@ def test_an_input_without_examples_is_refused() -> None:
         make_layout(Tally(), ShardOptions(), None, "somewhere")
 
 
-def test_a_split_of_its_own_wins_and_a_group_stays_together() -> None:
+def test_an_explicit_split_takes_precedence_and_a_group_stays_together() -> None:
     policy = SplitPolicy(SplitFractions((("train", 0.5), ("test", 0.5))), seed=0)
     assert policy.assign(ExampleRef("1", "/a", split="held_out")).split == "held_out"
     groups = [{policy.assign(ExampleRef(f"{g}-{n}", "/a", group=str(g))).split for n in range(20)} for g in range(20)]

@@ -7,7 +7,7 @@ import pytest
 import beam_job
 from beam_job.cli.main import main
 from beam_job.core.errors import InputError, OutputError
-from tests.support.pictures import jpeg, photograph, write_tree
+from tests.support.images import jpeg, photograph, write_tree
 
 
 @pytest.fixture(scope="module")
@@ -17,13 +17,13 @@ def options(small_model: dict[str, str]) -> dict[str, Any]:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """30 pictures in three classes, two of them bad."""
+    """30 images in three classes, two of them invalid."""
     root = tmp_path / "photos"
     write_tree(root, 30, (5, 25))
     return root
 
 
-def test_a_plan_says_what_the_run_then_does(photos: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+def test_a_plan_matches_the_run(photos: Path, tmp_path: Path, options: dict[str, Any]) -> None:
     output, splits = tmp_path / "out", "train=0.8,test=0.2"
     plan = beam_job.plan(str(photos), str(output), splits=splits, num_shards=3, **options)
     assert not output.exists()
@@ -39,7 +39,9 @@ def test_a_plan_says_what_the_run_then_does(photos: Path, tmp_path: Path, option
     assert plan.seconds == pytest.approx(30 / plan.examples_per_second)
 
 
-def test_a_plan_tells_new_from_changed_from_known(photos: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+def test_a_plan_distinguishes_new_changed_and_known_examples(
+    photos: Path, tmp_path: Path, options: dict[str, Any]
+) -> None:
     output = tmp_path / "out"
     beam_job.extract(str(photos), str(output), **options)
     for number in (100, 101):
@@ -50,12 +52,12 @@ def test_a_plan_tells_new_from_changed_from_known(photos: Path, tmp_path: Path, 
     plan = beam_job.plan(str(photos), str(output), resume=True, **options)
     assert (plan.total, plan.to_extract, plan.carried_over) == (31, 3, 28)
     assert (plan.changed, plan.removed, plan.retried) == (1, 1, 0)
-    again = beam_job.plan(str(photos), str(output), retry_errors=True, **options)
-    assert (again.to_extract, again.carried_over, again.retried) == (5, 26, 2)
+    retry = beam_job.plan(str(photos), str(output), retry_errors=True, **options)
+    assert (retry.to_extract, retry.carried_over, retry.retried) == (5, 26, 2)
     assert {path: path.stat().st_mtime_ns for path in output.rglob("*")} == before
 
 
-def test_a_plan_is_refused_where_the_run_would_be(photos: Path, tmp_path: Path, options: dict[str, Any]) -> None:
+def test_a_plan_is_refused_if_the_run_would_be(photos: Path, tmp_path: Path, options: dict[str, Any]) -> None:
     output = tmp_path / "out"
     beam_job.extract(str(photos), str(output), **options)
     with pytest.raises(OutputError, match="There is already a dataset at"):
@@ -66,9 +68,9 @@ def test_a_plan_is_refused_where_the_run_would_be(photos: Path, tmp_path: Path, 
         beam_job.plan(str(manifest), str(tmp_path / "other"), **options)
 
 
-def test_without_a_picture_the_time_is_unknown(tmp_path: Path, options: dict[str, Any]) -> None:
+def test_without_a_valid_image_the_time_is_unknown(tmp_path: Path, options: dict[str, Any]) -> None:
     (tmp_path / "photos").mkdir()
-    (tmp_path / "photos/a.jpg").write_bytes(b"no picture")
+    (tmp_path / "photos/a.jpg").write_bytes(b"not an image")
     plan = beam_job.plan(str(tmp_path / "photos"), str(tmp_path / "out"), **{**options, "engine": "tensorflow"})
     assert (plan.examples_per_second, plan.seconds, plan.output_bytes) == (None, None, None)
 
@@ -79,9 +81,9 @@ def test_on_the_command_line(
     arguments = [f"--input={photos}", f"--output={tmp_path / 'out'}"]
     arguments += [f"--{name}={value}" for name, value in options.items()]
     assert main(["plan", *arguments]) == 0
-    words = capsys.readouterr().out
-    assert "30 in 3 classes" in words
-    assert "30: 30 new, 0 changed, 0 that failed before" in words
+    text = capsys.readouterr().out
+    assert "30 in 3 classes" in text
+    assert "30: 30 new, 0 changed, 0 that failed before" in text
     assert main(["extract", *arguments, "--dry_run", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["to_extract"] == 30
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""Runs that are killed, resumed, changed and run again: nothing is lost, nothing is done twice."""
+"""Runs that are killed, resumed, changed and repeated: no example is lost and none is extracted twice."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from beam_job.core.records import Float32Array
 from beam_job.dataset import commit
 from beam_job.engines.openvino import OpenVinoEngine
 from tests.support.datasets import comparable_files, records_of
-from tests.support.pictures import jpeg, photograph, write_tree
+from tests.support.images import jpeg, photograph, write_tree
 
-# Points at which a run is killed; BEAM_JOB_KILLS=50 in CI.
-KILLS = int(os.environ.get("BEAM_JOB_KILLS", "8"))
+# Number of points at which a run is killed. `make test-all` sets BEAM_JOB_KILLS=50.
+KILLS = int(os.environ.get("BEAM_JOB_KILLS", "4"))
 Options = dict[str, Any]
 
 
@@ -38,49 +38,49 @@ def options(small_model: dict[str, str]) -> Options:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """60 pictures in three classes, four of them bad."""
+    """60 images in three classes, four of them invalid."""
     root = tmp_path / "photos"
     write_tree(root, 60, range(0, 60, 17))
     return root
 
 
 @pytest.fixture
-def batches_run(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """The sizes of the batches that the engine gets, without the gray image of the probe."""
+def batch_sizes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """The sizes of the batches that the engine receives, without the gray image of the probe."""
     sizes: list[int] = []
-    whole = OpenVinoEngine.run
+    original = OpenVinoEngine.run
 
     def run(engine: OpenVinoEngine, pixels: Float32Array) -> Any:
         if np.ptp(pixels):
             sizes.append(len(pixels))
-        return whole(engine, pixels)
+        return original(engine, pixels)
 
     monkeypatch.setattr(OpenVinoEngine, "run", run)
     yield sizes
 
 
-def stamps(folder: Path) -> dict[str, tuple[int, int]]:
-    """Inode and time of every file: what changes when a file is written."""
+def file_stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    """Inode and modification time of every file. Writing a file changes them."""
     return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.timeout(600 + 60 * KILLS)
-def test_a_run_that_is_killed_anywhere_is_resumed_to_the_same_bytes(samples: Path, tmp_path: Path) -> None:
+def test_a_run_killed_at_any_point_is_resumed_to_the_same_bytes(samples: Path, tmp_path: Path) -> None:
     rows = [f"{path},{path.parent.name}" for path in sorted(samples.rglob("*-000[0-9].jpg"))]
     manifest = tmp_path / "images.csv"
     manifest.write_text("\n".join(["uri,label", *rows, "nowhere.jpg,cat"]))
     command = [sys.executable, "-m", "beam_job", "extract", f"--input={manifest}", "--num_shards=12"]
     durations = []
-    for name in ("first", "whole"):  # the first run fills the cache
+    for name in ("first", "complete"):  # the first run fills the cache
         start = time.monotonic()
         subprocess.run([*command, f"--output={tmp_path / name}"], check=True, capture_output=True, timeout=300)
         durations.append(time.monotonic() - start)
-    expected = comparable_files(tmp_path / "whole")
-    points, seen = random.Random(0), set()
+    expected = comparable_files(tmp_path / "complete")
+    rng, receipt_counts = random.Random(0), set()
     for number in range(KILLS):
         output = tmp_path / f"killed-{number}"
-        # Before a third of its time a run has written nothing.
-        deadline = time.monotonic() + durations[-1] * points.uniform(0.33, 1.0)
+        # A run writes nothing in the first third of its time.
+        deadline = time.monotonic() + durations[-1] * rng.uniform(0.33, 1.0)
         process = subprocess.Popen(
             [*command, f"--output={output}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
@@ -88,12 +88,12 @@ def test_a_run_that_is_killed_anywhere_is_resumed_to_the_same_bytes(samples: Pat
             time.sleep(0.002)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        seen.add(len(list(output.glob("receipts/*.json"))))
-        again = [*command, f"--output={output}", "--resume"]
-        subprocess.run(again, check=True, capture_output=True, timeout=120)
+        receipt_counts.add(len(list(output.glob("receipts/*.json"))))
+        resume = [*command, f"--output={output}", "--resume"]
+        subprocess.run(resume, check=True, capture_output=True, timeout=120)
         assert comparable_files(output) == expected, f"killed at point {number}"
         shutil.rmtree(output)
-    assert len(seen) > 1, "all points fell on the same moment"
+    assert len(receipt_counts) > 1, "all runs were killed at the same point"
 
 
 def test_a_run_that_fails_halfway_is_resumed(photos: Path, tmp_path: Path, options: Options) -> None:
@@ -109,55 +109,55 @@ def test_a_run_that_fails_halfway_is_resumed(photos: Path, tmp_path: Path, optio
 
 
 def test_a_complete_run_is_left_unchanged(
-    photos: Path, tmp_path: Path, options: Options, batches_run: list[int]
+    photos: Path, tmp_path: Path, options: Options, batch_sizes: list[int]
 ) -> None:
     output = tmp_path / "out"
     beam_job.extract(str(photos), str(output), **options)
-    before = stamps(output)
-    batches_run.clear()
+    before = file_stamps(output)
+    batch_sizes.clear()
     result = beam_job.extract(str(photos), str(output), resume=True, **options)
-    assert stamps(output) == before
-    assert batches_run == []
+    assert file_stamps(output) == before
+    assert batch_sizes == []
     assert (result.examples, result.records) == (60, 56)
 
 
 def test_only_new_and_changed_images_are_extracted(
-    photos: Path, tmp_path: Path, options: Options, batches_run: list[int]
+    photos: Path, tmp_path: Path, options: Options, batch_sizes: list[int]
 ) -> None:
     output = tmp_path / "out"
     beam_job.extract(str(photos), str(output), **options)
     (photos / "class-1/001.jpg").unlink()
     (photos / "class-2/new.jpg").write_bytes(jpeg(photograph(45, 45, 100)))
     (photos / "class-1/004.jpg").write_bytes(jpeg(photograph(45, 45, 101)))
-    batches_run.clear()
+    batch_sizes.clear()
     result = beam_job.extract(str(photos), str(output), resume=True, **options)
-    assert sum(batches_run) == 2
+    assert sum(batch_sizes) == 2
     assert result.examples == 60
     beam_job.extract(str(photos), str(tmp_path / "full"), **options)
     assert comparable_files(output) == comparable_files(tmp_path / "full")
 
 
-def test_new_labels_extract_nothing(photos: Path, tmp_path: Path, options: Options, batches_run: list[int]) -> None:
+def test_new_labels_need_no_extraction(photos: Path, tmp_path: Path, options: Options, batch_sizes: list[int]) -> None:
     output = tmp_path / "out"
     rows = [f"{path},{path.parent.name}" for path in sorted(photos.rglob("*.jpg"))]
     manifest = tmp_path / "images.csv"
     manifest.write_text("\n".join(["uri,label", *rows]))
     beam_job.extract(str(manifest), str(output), **options)
     manifest.write_text("\n".join(["uri,label", *(row.replace(",class-0", ",zebra") for row in rows)]))
-    batches_run.clear()
+    batch_sizes.clear()
     beam_job.extract(str(manifest), str(output), resume=True, **options)
-    assert batches_run == []
+    assert batch_sizes == []
     assert (output / naming.LABELS).read_text() == "class-1\nclass-2\nzebra\n"
     assert {record["label"] for record in records_of(output).values()} == {0, 1, 2}
     beam_job.extract(str(manifest), str(tmp_path / "full"), **options)
     assert comparable_files(output) == comparable_files(tmp_path / "full")
 
 
-def test_the_number_of_shards_stays_unless_it_is_given(photos: Path, tmp_path: Path, options: Options) -> None:
+def test_the_number_of_shards_is_kept_unless_it_is_given(photos: Path, tmp_path: Path, options: Options) -> None:
     output = tmp_path / "out"
     beam_job.extract(str(photos), str(output), **options)
-    free = {**options, "num_shards": None}
-    beam_job.extract(str(photos), str(output), resume=True, **free)
+    unspecified = {**options, "num_shards": None}
+    beam_job.extract(str(photos), str(output), resume=True, **unspecified)
     assert len(list(output.glob("*.tfrecord"))) == 6
     beam_job.extract(str(photos), str(output), resume=True, **{**options, "num_shards": 2})
     assert len(list(output.glob("*.tfrecord"))) == len(list(output.glob("receipts/*"))) == 2
@@ -165,28 +165,28 @@ def test_the_number_of_shards_stays_unless_it_is_given(photos: Path, tmp_path: P
     assert comparable_files(output) == comparable_files(tmp_path / "full")
 
 
-def test_retry_errors_tries_only_what_failed(
-    photos: Path, tmp_path: Path, options: Options, batches_run: list[int]
+def test_retry_errors_extracts_only_failed_examples(
+    photos: Path, tmp_path: Path, options: Options, batch_sizes: list[int]
 ) -> None:
     output = tmp_path / "out"
-    hidden = photos / "class-1/004.jpg"
+    valid = photos / "class-1/004.jpg"
     link = photos / "class-1/link.jpg"
     link.symlink_to(tmp_path / "later.jpg")
     assert beam_job.extract(str(photos), str(output), **options).errors == {
         "NotFoundError": 1,
         "UnknownFormatError": 4,
     }
-    batches_run.clear()
+    batch_sizes.clear()
     beam_job.extract(str(photos), str(output), resume=True, **options)
-    assert batches_run == []
-    shutil.copy(hidden, tmp_path / "later.jpg")
+    assert batch_sizes == []
+    shutil.copy(valid, tmp_path / "later.jpg")
     result = beam_job.extract(str(photos), str(output), retry_errors=True, **options)
     assert result.errors == {"UnknownFormatError": 4}
-    assert batches_run == [1]
+    assert batch_sizes == [1]
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         ({"decode": "fast"}, "decode (was "),
         ({"batch_size": 3}, "batch_size (was 2, now 3)"),
@@ -196,33 +196,33 @@ def test_retry_errors_tries_only_what_failed(
     ],
     ids=str,
 )
-def test_features_made_in_different_ways_are_never_mixed(
-    photos: Path, tmp_path: Path, options: Options, change: Options, words: str
+def test_features_from_different_settings_are_never_mixed(
+    photos: Path, tmp_path: Path, options: Options, change: Options, message: str
 ) -> None:
     output = tmp_path / "out"
     beam_job.extract(str(photos), str(output), **options)
-    before = stamps(output)
+    before = file_stamps(output)
     with pytest.raises(OutputError) as caught:
         beam_job.extract(str(photos), str(output), resume=True, **{**options, **change})
     assert "--resume would mix features" in str(caught.value)
-    assert words in str(caught.value)
-    assert stamps(output) == before
+    assert message in str(caught.value)
+    assert file_stamps(output) == before
 
 
-def test_a_receipt_never_outlives_its_file(
+def test_a_receipt_never_outlives_its_shard_file(
     photos: Path, tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A run over changed images ends between a file and its receipt; then the images are as they were before."""
+    """A run with a changed image stops between a shard and its receipt, and the image is restored afterwards."""
     output, changed = tmp_path / "out", photos / "class-1/004.jpg"
     beam_job.extract(str(photos), str(output), **options)
     expected = comparable_files(output)
     before = (changed.read_bytes(), changed.stat())
     changed.write_bytes(jpeg(photograph(45, 45, 101)))
 
-    def end(*_: Any) -> None:
+    def fail(*_: Any) -> None:
         raise OSError("the end")
 
-    monkeypatch.setattr(commit, "write_receipt", end)
+    monkeypatch.setattr(commit, "write_receipt", fail)
     with pytest.raises(JobFailedError, match="the end"):
         beam_job.extract(str(photos), str(output), resume=True, **options)
     monkeypatch.undo()
@@ -241,7 +241,7 @@ def test_a_failed_run_can_be_resumed(photos: Path, tmp_path: Path, options: Opti
     assert (output / naming.SUCCESS).exists()
 
 
-def test_a_second_run_at_one_target_is_refused(photos: Path, tmp_path: Path, options: Options) -> None:
+def test_a_second_run_on_the_same_target_is_refused(photos: Path, tmp_path: Path, options: Options) -> None:
     output = tmp_path / "out"
     (output / naming.WORK).mkdir(parents=True)
     with FileLock(output / naming.LOCK), pytest.raises(OutputError, match="Another run is writing to"):
@@ -258,7 +258,7 @@ def test_overwrite_and_resume_exclude_each_other(photos: Path, tmp_path: Path, o
 
 
 def test_a_damaged_shard_is_not_carried_over(
-    photos: Path, tmp_path: Path, options: Options, batches_run: list[int]
+    photos: Path, tmp_path: Path, options: Options, batch_sizes: list[int]
 ) -> None:
     output = tmp_path / "out"
     beam_job.extract(str(photos), str(output), **options)
@@ -269,7 +269,7 @@ def test_a_damaged_shard_is_not_carried_over(
     content[100] ^= 1
     shard.write_bytes(content)
     receipt.write_text(receipt.read_text().replace('"fingerprint": "', '"fingerprint": "0'))
-    batches_run.clear()
+    batch_sizes.clear()
     beam_job.extract(str(photos), str(output), resume=True, **options)
-    assert sum(batches_run) > 1
+    assert sum(batch_sizes) > 1
     assert comparable_files(output) == expected

@@ -1,4 +1,4 @@
-"""Runs on a real Flink cluster: a job manager, two task managers, PROCESS workers."""
+"""Runs on a real Flink cluster: a job manager, two task managers and PROCESS workers."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tests.support.portable import worker_pool
 from tests.support.required import skip_or_fail
 from tests.support.runs import metrics_of_a_run
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(600)]
 
 
 @contextlib.contextmanager
-def cluster_of(size: int, place: Path) -> Iterator[Cluster]:
+def cluster_of(size: int, folder: Path) -> Iterator[Cluster]:
     try:
-        with running_cluster(place, size) as running:
+        with running_cluster(folder, size) as running:
             yield running
     except CannotLaunchError as error:
         skip_or_fail(str(error))
@@ -43,7 +43,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture
 def options(cluster: Cluster) -> list[str]:
-    """Beam's options for the cluster, ours taken off."""
+    """Beam's options for the cluster, without our --on."""
     return [option for option in cluster.beam_options() if option != "--on=flink"]
 
 
@@ -54,7 +54,7 @@ def test_each_worker_loads_the_model_once(few: Path, tmp_path: Path, options: li
     assert (metrics["examples"], metrics["records"], metrics["shards"]) == (40, 40, 8)
 
 
-def test_what_goes_wrong_in_a_worker_is_one_sentence(few: Path, tmp_path: Path, options: list[str]) -> None:
+def test_an_error_in_a_worker_is_reported_in_one_sentence(few: Path, tmp_path: Path, options: list[str]) -> None:
     manifest = tmp_path / "images.csv"
     manifest.write_text(f"uri,id\n{few}/cat/cat-0000.jpg,a\n{few}/cat/cat-0001.jpg,a\n")
     with pytest.raises(InputError, match="found repeated: 'a'"):
@@ -85,10 +85,10 @@ def test_nothing_is_lost_with_a_task_manager(
     assert comparable_files(output) == comparable_files(dataset)
 
 
-def test_the_road_of_kubernetes(few: Path, tmp_path: Path) -> None:
-    """The pipeline goes to the job manager within the job server's jar; a pool of workers stands beside.
+def test_the_uber_jar_with_a_worker_pool(few: Path, tmp_path: Path) -> None:
+    """As on Kubernetes, the pipeline is submitted in the job server's jar, and the workers run in a pool.
 
-    As in a pod, each task manager has a pool of its own: two would give their workers the same names.
+    As in a pod, each task manager has its own pool. Two task managers would give their workers the same names.
     """
     beam_job.extract(str(few), str(tmp_path / "local"), num_shards=4)
     with cluster_of(1, tmp_path / "cluster") as cluster, worker_pool(tmp_path) as pool:

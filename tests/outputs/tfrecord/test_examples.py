@@ -20,7 +20,7 @@ records = st.builds(
 )
 
 
-def by_protobuf(record: FeatureRecord) -> bytes:
+def pack_with_protobuf(record: FeatureRecord) -> bytes:
     fields = {
         "id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[record.id.encode()])),
         "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[record.label])),
@@ -32,16 +32,16 @@ def by_protobuf(record: FeatureRecord) -> bytes:
 
 
 @given(records)
-def test_bytes_are_those_of_protobuf(record: FeatureRecord) -> None:
-    # Of two names one of which begins with the other, protobuf puts the longer one first at times.
+def test_bytes_match_protobuf(record: FeatureRecord) -> None:
+    # If one name is a prefix of another, protobuf sometimes writes the longer one first.
     assume(not any(two.startswith(one) for one, two in itertools.pairwise(sorted(record.features))))
-    assert pack_example(record) == by_protobuf(record)
+    assert pack_example(record) == pack_with_protobuf(record)
 
 
 @pytest.mark.parametrize("length", [0, 1, 31, 32, 4095, 1280, 7 * 7 * 1280])
 def test_lengths_at_the_edges_of_a_varint(length: int) -> None:
     record = FeatureRecord("x" * 127, -1, {"feature": np.arange(length, dtype=np.float32)})
-    assert pack_example(record) == by_protobuf(record)
+    assert pack_example(record) == pack_with_protobuf(record)
 
 
 def test_values_are_stored_row_by_row_whatever_their_layout_in_memory() -> None:
@@ -52,7 +52,7 @@ def test_values_are_stored_row_by_row_whatever_their_layout_in_memory() -> None:
 
 
 @given(records)
-def test_records_come_back_with_their_features_flattened(record: FeatureRecord) -> None:
+def test_unpacking_returns_the_record_with_flat_features(record: FeatureRecord) -> None:
     found = unpack_example(pack_example(record))
     assert (found.id, found.label) == (record.id, record.label)
     assert set(found.features) == set(record.features)
@@ -61,7 +61,7 @@ def test_records_come_back_with_their_features_flattened(record: FeatureRecord) 
 
 
 @given(st.binary(max_size=60))
-def test_what_is_no_example_is_refused(data: bytes) -> None:
+def test_bytes_that_are_not_an_example_are_refused(data: bytes) -> None:
     with pytest.raises(ValueError):
         unpack_example(data)
 

@@ -10,11 +10,11 @@ from beam_job.outputs.tfrecord.framing import frame, read_records
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5))
-def test_records_come_back(records: list[bytes]) -> None:
+def test_records_are_read_as_written(records: list[bytes]) -> None:
     assert list(read_records(io.BytesIO(b"".join(map(frame, records))))) == records
 
 
-def test_bytes_are_those_of_tensorflow(tmp_path: Path) -> None:
+def test_bytes_match_tensorflow(tmp_path: Path) -> None:
     records = [b"", b"a", bytes(range(256)) * 50]
     path = str(tmp_path / "by_tensorflow.tfrecord")
     with tf.io.TFRecordWriter(path) as writer:
@@ -24,17 +24,17 @@ def test_bytes_are_those_of_tensorflow(tmp_path: Path) -> None:
 
 
 @given(st.lists(st.binary(min_size=1, max_size=40), min_size=1, max_size=4), st.data())
-def test_a_flipped_bit_is_found(records: list[bytes], data: st.DataObject) -> None:
+def test_a_flipped_bit_is_detected(records: list[bytes], data: st.DataObject) -> None:
     content = bytearray(b"".join(map(frame, records)))
-    place = data.draw(st.integers(0, len(content) - 1))
-    content[place] ^= 1 << data.draw(st.integers(0, 7))
+    index = data.draw(st.integers(0, len(content) - 1))
+    content[index] ^= 1 << data.draw(st.integers(0, 7))
     with pytest.raises(ValueError, match=r"record \d+ (is|has)"):
         list(read_records(io.BytesIO(content)))
 
 
 @given(st.binary(min_size=1, max_size=40), st.data())
-def test_a_truncated_record_is_found(record: bytes, data: st.DataObject) -> None:
-    content = frame(b"whole") + frame(record)
-    end = data.draw(st.integers(len(frame(b"whole")) + 1, len(content) - 1))
+def test_a_truncated_record_is_detected(record: bytes, data: st.DataObject) -> None:
+    content = frame(b"intact") + frame(record)
+    end = data.draw(st.integers(len(frame(b"intact")) + 1, len(content) - 1))
     with pytest.raises(ValueError, match="record 1 is truncated"):
         list(read_records(io.BytesIO(content[:end])))
