@@ -1,1 +1,1 @@
-"""Benchmarks that anyone can run: `make bench`."""
+"""The benchmarks of beam_job, run by `make bench`."""

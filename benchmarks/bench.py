@@ -1,10 +1,10 @@
-"""The job against its peers: python -m benchmarks.bench, or `make bench`.
+"""Compares the job with its peers: python -m benchmarks.bench, or `make bench`.
 
-Every contender extracts the same images with the same SavedModel to TFRecords, as a process of its own, at three counts
-of images; rounds are interleaved, so that a machine that slows down slows all of them. One image is the start; the
-middle count is the whole process that a user waits for; from it to the highest is the marginal rate, what more images
-cost with the start taken out. Memory is the sum of all processes of a contender (proportional set size) at its peak, in
-a run of its own, since whoever looks often enough not to miss the peak takes time from what is timed.
+Every contender extracts the same images with the same SavedModel to TFRecords, in a separate process, at three numbers
+of images. Rounds are interleaved, so a slowdown of the machine affects every contender. The time for one image is the
+startup time. The time for the middle number is the end-to-end time that a user waits for. The difference between the
+middle and the highest number gives the marginal rate, which excludes startup. Memory is the peak proportional set size
+of all processes of a contender. It is measured in a separate run, because frequent sampling slows down a timed run.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from benchmarks.photographs import make_photographs, write_list
 OURS = "beam_job"
 PEERS = ("loop", "tf_data", "run_inference", "ray_data", "daft_frame")
 COUNTS = {"small": (1, 1200, 3600), "large": (1, 300, 900)}
-# What of /proc/cpuinfo decides how fast an engine computes, on x86-64 and on ARM.
+# The flags in /proc/cpuinfo, on x86-64 and on ARM, that determine how fast an engine computes.
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
-_SECONDS_BETWEEN_LOOKS = 0.03
-_LONGEST_RUN = 900
+_MEMORY_SAMPLING_SECONDS = 0.03
+_TIMEOUT_SECONDS = 900
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What is compared: the photographs, the precision, the decode policy, and who takes part."""
+    """A case of the comparison: photographs, precision, decode policy and contenders."""
 
     name: str
     title: str
@@ -73,22 +73,22 @@ def command(contender: str, case: Case, images: Path, output: Path, model: str) 
 
 
 def run(arguments: list[str]) -> float:
-    """Seconds of a process, from its start to its end."""
+    """The wall time of a process, in seconds."""
     start = time.perf_counter()
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=_LONGEST_RUN)
+    process = subprocess.run(arguments, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS)
     seconds = time.perf_counter() - start
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(arguments)} ended with {done.returncode}:\n{done.stderr[-3000:]}")
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(arguments)} ended with {process.returncode}:\n{process.stderr[-3000:]}")
     return seconds
 
 
 def peak_megabytes(arguments: list[str]) -> float:
-    """What a process with all its children takes of memory at its peak."""
+    """The peak memory of a process and all its children, in megabytes."""
     peak = 0
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None:
             peak = max(peak, _memory(psutil.Process(process.pid)))
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            time.sleep(_MEMORY_SAMPLING_SECONDS)
     if process.returncode:
         raise RuntimeError(f"{' '.join(arguments)} ended with {process.returncode}")
     return peak / 1e6
@@ -103,21 +103,22 @@ def _memory(root: psutil.Process) -> int:
     return total
 
 
-def agreement(output: Path, reference: dict[str, np.ndarray]) -> float:
-    """The smallest cosine between a stored feature and a direct call of the model."""
+def min_cosine(output: Path, reference: dict[str, np.ndarray]) -> float:
+    """The minimum cosine similarity between a stored feature vector and that of a direct call of the model."""
     import tensorflow as tf
 
-    least = 1.0
+    smallest = 1.0
     for record in tf.data.TFRecordDataset([str(path) for path in sorted(output.glob("*.tfrecord"))]):
         fields = tf.train.Example.FromString(record.numpy()).features.feature
-        found = np.array(fields["feature"].float_list.value)
+        stored = np.array(fields["feature"].float_list.value)
         expected = reference[fields["id"].bytes_list.value[0].decode().rpartition(":")[2]]
-        least = min(least, float(found @ expected / np.linalg.norm(found) / np.linalg.norm(expected)))
-    return least
+        cosine = float(stored @ expected / np.linalg.norm(stored) / np.linalg.norm(expected))
+        smallest = min(smallest, cosine)
+    return smallest
 
 
 def direct_features(model: str, images: list[tuple[Path, int]]) -> dict[str, np.ndarray]:
-    """Path to the feature that a direct call gives on the tutorial's pixels."""
+    """The feature vector of each path, by a direct call of the model on the tutorial's pixels."""
     import tensorflow as tf
 
     loaded: Any = tf.saved_model.load(model)
@@ -129,7 +130,7 @@ def direct_features(model: str, images: list[tuple[Path, int]]) -> dict[str, np.
 
 
 def measure(case: Case, model: str, work: Path, rounds: int) -> dict[str, Any]:
-    """All contenders of a case, round by round."""
+    """Measures all contenders of a case, round by round."""
     images = make_photographs(work, case.photographs)
     counts = COUNTS[case.photographs]
     lists = {count: work / f"{case.photographs}-{count}.txt" for count in counts}
@@ -142,99 +143,99 @@ def measure(case: Case, model: str, work: Path, rounds: int) -> dict[str, Any]:
     for name in case.contenders:
         arguments = command(name, case, middle, output, model)
         shutil.rmtree(output, ignore_errors=True)
-        run(arguments)  # not counted: files into memory, models into caches, code into bytecode
+        run(arguments)  # warm-up: fills the page cache, the model caches and the bytecode cache
         shutil.rmtree(output, ignore_errors=True)
         megabytes[name] = peak_megabytes(arguments)
         print(f"{case.name} {name}: {megabytes[name]:.0f} MB", flush=True)
     for number in range(rounds):
-        ceilings.append(ceiling(case, middle))  # first, beside the job: the machine may have slowed down by the end
+        ceilings.append(ceiling(case, middle))  # right before the job, since the speed of the machine may change later
         for name in case.contenders:
             for count in counts:
                 shutil.rmtree(output, ignore_errors=True)
                 seconds = run(command(name, case, lists[count], output, model))
                 runs[name][count].append(seconds)
                 print(f"{case.name} round {number + 1} {name} {count}: {seconds:.1f} s", flush=True)
-            cosines[name] = agreement(output, reference)
+            cosines[name] = min_cosine(output, reference)
     return {
         "counts": counts,
         "rounds": rounds,
         "ceiling": statistics.median(ceilings),
         "contenders": {
-            name: {**speed(found, counts), "peak_megabytes": megabytes[name], "min_cosine": cosines[name]}
-            for name, found in runs.items()
+            name: {**speed(times, counts), "peak_megabytes": megabytes[name], "min_cosine": cosines[name]}
+            for name, times in runs.items()
         },
     }
 
 
 def ceiling(case: Case, images: Path) -> float:
-    """Images per second of decoding and engine alone."""
+    """Images per second of decoding and the engine alone."""
     options = [f"--precision={case.precision}", f"--decode={case.decode}"]
     arguments = [sys.executable, "-m", "benchmarks.ceiling", "--images", str(images), *options]
-    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    rate: float = json.loads(done.stdout)["examples_per_second"]
+    process = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    rate: float = json.loads(process.stdout)["examples_per_second"]
     return rate
 
 
 def speed(runs: dict[int, list[float]], counts: tuple[int, int, int]) -> dict[str, float | list[float]]:
-    """What a contender's seconds come to: medians, and the span of the rates."""
+    """The speed of a contender from its times in seconds: medians, and the range of the rates."""
     one, middle, high = counts
-    rates = [(high - middle) / max(most - some, 1e-3) for some, most in zip(runs[middle], runs[high], strict=True)]
-    typical = {count: statistics.median(seconds) for count, seconds in runs.items()}
-    rate = (high - middle) / (typical[high] - typical[middle])
+    rates = [(high - middle) / max(long - short, 1e-3) for short, long in zip(runs[middle], runs[high], strict=True)]
+    medians = {count: statistics.median(seconds) for count, seconds in runs.items()}
+    rate = (high - middle) / (medians[high] - medians[middle])
     return {
         "marginal_rate": rate,
         "marginal_rate_per_core": rate / available_cores(),
         "marginal_rate_span": [min(rates), max(rates)],
-        "one_image_seconds": typical[one],
-        "whole_seconds": typical[middle],
-        "whole_rate": middle / typical[middle],
+        "one_image_seconds": medians[one],
+        "whole_seconds": medians[middle],
+        "whole_rate": middle / medians[middle],
     }
 
 
 def instructions() -> list[str]:
-    """Those of this processor that decide how fast an engine computes; none where the system does not say."""
+    """The vector instruction sets of this CPU; empty where there is no /proc/cpuinfo."""
     try:
-        words = set(Path("/proc/cpuinfo").read_text().split())
+        flags = set(Path("/proc/cpuinfo").read_text().split())
     except FileNotFoundError:
         return []
-    return [name for name in _INSTRUCTIONS if name in words]
+    return [name for name in _INSTRUCTIONS if name in flags]
 
 
 def main() -> None:
-    """Measures, writes the results as JSON, and prints a table."""
+    """Measures the cases, writes the results as JSON and prints a table."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--work", default="build/bench", help="where photographs and outputs go")
+    parser.add_argument("--work", default="build/bench", help="directory for photographs and outputs")
     parser.add_argument("--results", default="docs/benchmarks.json")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--cases", nargs="*", default=[case.name for case in CASES])
-    given = parser.parse_args()
-    work = Path(given.work).resolve()
+    args = parser.parse_args()
+    work = Path(args.work).resolve()
     model = fetch_model(ModelOptions()).path
-    known = instructions()
+    cpu_flags = instructions()
     results: dict[str, Any] = {
         "cores": available_cores(),
-        "instructions": known,
+        "instructions": cpu_flags,
         "versions": versions(),
         "cases": {},
     }
     for case in CASES:
-        if case.precision == "bf16" and not any("bf16" in name for name in known):
-            print(f"{case.name} is left out: this processor does not compute in bfloat16", flush=True)
-        elif case.name in given.cases:
-            results["cases"][case.name] = measure(case, model, work, given.rounds)
-            Path(given.results).write_text(json.dumps(results, indent=1) + "\n")
-    for name, found in results["cases"].items():
-        print(f"\n{name} (ceiling {found['ceiling']:.0f} images/s)")
-        for contender, row in found["contenders"].items():
+        if case.precision == "bf16" and not any("bf16" in name for name in cpu_flags):
+            print(f"{case.name} is skipped: this CPU does not support bfloat16", flush=True)
+        elif case.name in args.cases:
+            results["cases"][case.name] = measure(case, model, work, args.rounds)
+            Path(args.results).write_text(json.dumps(results, indent=1) + "\n")
+    for name, result in results["cases"].items():
+        print(f"\n{name} (ceiling {result['ceiling']:.0f} images/s)")
+        for contender, row in result["contenders"].items():
             print(
                 f"  {contender:14} {row['marginal_rate']:7.1f} images/s   "
-                f"one image {row['one_image_seconds']:5.1f} s   whole {row['whole_seconds']:6.1f} s   "
-                f"{row['peak_megabytes']:6.0f} MB   cosine {row['min_cosine']:.6f}"
+                f"one image {row['one_image_seconds']:5.1f} s   end to end {row['whole_seconds']:6.1f} s   "
+                f"{row['peak_megabytes']:6.0f} MB   min cosine {row['min_cosine']:.6f}"
             )
 
 
 def versions() -> dict[str, str]:
-    """Versions of everyone who takes part."""
+    """The versions of the libraries of all contenders."""
     import importlib.metadata
 
     peers = ("apache-beam", "ray", "daft", "tensorflow", "openvino")

@@ -1,4 +1,4 @@
-"""The ceiling: decoding and the engine alone, every core busy, nothing read, written or committed.
+"""Measures the ceiling: decoding and the engine alone on all cores, without reading, writing or committing.
 
 python -m benchmarks.ceiling --images LIST [--precision bf16] [--decode fast] prints images/s as JSON.
 """
@@ -21,28 +21,28 @@ from benchmarks.peers.common import read_list
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures the rate and prints it."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--images", required=True)
     parser.add_argument("--engine", default="openvino")
     parser.add_argument("--precision", default="fp32")
     parser.add_argument("--decode", default="exact")
-    given = parser.parse_args()
-    modality_options = DecodeOptions(decode=given.decode)
+    args = parser.parse_args()
+    modality_options = DecodeOptions(decode=args.decode)
     spec, cores = describe_model(ModelOptions(), modality_options), available_cores()
-    size = ENGINES.get(given.engine).batch_sizes[given.precision]
-    engine = load_engine(EngineChoice(given.engine, given.precision), spec, size, cores)
+    size = ENGINES.get(args.engine).batch_sizes[args.precision]
+    engine = load_engine(EngineChoice(args.engine, args.precision), spec, size, cores)
     keep_freed_memory(cores)
-    contents = [Path(path).read_bytes() for path, _ in read_list(given.images)]
+    contents = [Path(path).read_bytes() for path, _ in read_list(args.images)]
     batches = [contents[start : start + size] for start in range(0, len(contents), size)]
 
-    def work(batch: list[bytes]) -> None:
+    def extract(batch: list[bytes]) -> None:
         engine.run(spec.modality.batch([spec.modality.prepare(content) for content in batch]))
 
     with ThreadPoolExecutor(cores) as pool:
-        list(pool.map(work, batches[: 4 * cores]))
+        list(pool.map(extract, batches[: 4 * cores]))
         start = time.perf_counter()
-        list(pool.map(work, batches))
+        list(pool.map(extract, batches))
         seconds = time.perf_counter() - start
     print(json.dumps({"examples_per_second": len(contents) / seconds}))
 

@@ -17,13 +17,13 @@ OUR_COLOUR, OTHERS_COLOUR, LIMIT_COLOUR = "#1b7f5c", "#b8c4cc", "#444444"
 
 
 def main() -> None:
-    """Reads the results, and draws a panel for each case."""
+    """Draws a panel for each case of the results."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--results", default="docs/benchmarks.json")
     parser.add_argument("--chart", default="docs/benchmarks.svg")
-    given = parser.parse_args()
-    results = json.loads(Path(given.results).read_text())
-    # Text stays text, and the file is the same for the same results.
+    args = parser.parse_args()
+    results = json.loads(Path(args.results).read_text())
+    # Keep text as text, and make the file reproducible: the same results give the same bytes.
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "benchmarks", "font.size": 9})
     figure, panels = plt.subplots(2, 2, figsize=(9, 5.2), layout="constrained")
     for panel, (name, case) in zip(panels.flat, results["cases"].items(), strict=False):
@@ -39,7 +39,7 @@ def main() -> None:
     figure.supxlabel(
         f"images per second on {results['cores']} cores; dotted: decoding and the engine alone", fontsize=9
     )
-    figure.savefig(given.chart, metadata={"Date": None})
+    figure.savefig(args.chart, metadata={"Date": None})
 
 
 if __name__ == "__main__":

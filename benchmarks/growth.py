@@ -1,7 +1,7 @@
-"""Cost as it grows: the job with an engine that does nothing, over more and more refs to a few tiny images.
+"""Measures how the cost grows with the number of images: an engine that does nothing, and refs to one tiny image.
 
-python -m benchmarks.growth [--counts 1000 10000 100000] prints, for each count, milliseconds for an image, the whole
-time without importing and loading, and the peak memory; each count is a process of its own.
+python -m benchmarks.growth [--counts 1000 10000 100000] prints, for each number of images, the milliseconds per image,
+the total time without imports and loading, and the peak memory. Each number runs in a separate process.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ _DIMENSION = 1280
 
 
 class NullEngine:
-    """Answers with zeros."""
+    """Returns zeros."""
 
     batch_sizes: ClassVar[Mapping[str, int]] = {FP32: 8}
     needs_fixed_shape: ClassVar[bool] = False
 
     def __init__(self, model: FrozenModel, batch_size: int, streams: int, precision: str) -> None:
-        self._answer = np.zeros((batch_size, _DIMENSION), np.float32)
+        self._zeros = np.zeros((batch_size, _DIMENSION), np.float32)
 
     def run(self, batch: Batch) -> Mapping[str, Float32Array]:
-        return {"feature": self._answer[: len(batch)]}
+        return {"feature": self._zeros[: len(batch)]}
 
 
 def run_once(count: int, work: Path) -> dict[str, float]:
@@ -63,33 +63,34 @@ def run_once(count: int, work: Path) -> dict[str, float]:
     shutil.rmtree(output, ignore_errors=True)
     options = ExtractOptions.of(input=str(work / "images.csv"), output=str(output))
     config = make_config(describe_model(options.model), EngineChoice("null"), options)
-    run = Preparation(options, open_source(options.source.input), None, [], None, config)
+    preparation = Preparation(options, open_source(options.source.input), None, [], None, config)
     beam_options = runners.beam_options([])
-    begun = time.perf_counter()
-    build_pipeline(run, Shared(), beam_options).run().wait_until_finish()
+    run_start = time.perf_counter()
+    build_pipeline(preparation, Shared(), beam_options).run().wait_until_finish()
     return {
-        "start": begun - start,
-        "seconds": time.perf_counter() - begun,
+        "start": run_start - start,
+        "seconds": time.perf_counter() - run_start,
         "megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3,
     }
 
 
 def main() -> None:
-    """Measures each count in a process of its own."""
+    """Measures each number of images in a separate process."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--counts", type=int, nargs="*", default=[1_000, 10_000, 100_000])
     parser.add_argument("--work", default="build/growth")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.one:
-        print(json.dumps(run_once(given.one, Path(given.work).resolve())))
+    args = parser.parse_args()
+    if args.one:
+        print(json.dumps(run_once(args.one, Path(args.work).resolve())))
         return
-    for count in given.counts:
-        command = [sys.executable, "-m", "benchmarks.growth", "--one", str(count), "--work", given.work]
-        found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-        each = found["seconds"] * 1000 / count
+    for count in args.counts:
+        command = [sys.executable, "-m", "benchmarks.growth", "--one", str(count), "--work", args.work]
+        result = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        per_image = result["seconds"] * 1000 / count
         print(
-            f"{count:9,} images  {each:6.3f} ms each  {found['seconds']:7.1f} s  {found['megabytes']:6.0f} MB",
+            f"{count:9,} images  {per_image:6.3f} ms per image  "
+            f"{result['seconds']:7.1f} s  {result['megabytes']:6.0f} MB",
             flush=True,
         )
 

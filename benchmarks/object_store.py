@@ -1,9 +1,9 @@
-"""Reading from an object store: the rate with every request delayed, beside the rate from local disk.
+"""Compares reading from an object store, with every response delayed, with reading from local disk.
 
 python -m benchmarks.object_store [--milliseconds 50] serves the small photographs as a bucket on the loopback interface
-in a process of its own, each answer delayed, and runs the job from there and from disk in turn, at two counts:
-the rate is what more images cost, without the start and the look for credentials. The store shares the cores with the
-job, so it does as little as it can: it answers from memory, in one thread.
+from a separate process that delays each response. It runs the job from the bucket and from disk in turn, at two numbers
+of images. The rate is the marginal rate, which excludes startup and the lookup of credentials. The store shares the
+cores with the job, so it does as little work as possible: it responds from memory, in one thread.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LOW, HIGH = 600, 2400
 
 
 class Store(asyncio.Protocol):
-    """Answers downloads of gs://photographs/NAME, questions for the bucket and the metadata server's, nothing else."""
+    """Responds to downloads of gs://photographs/NAME, requests for the bucket and metadata server requests only."""
 
     def __init__(self, objects: Mapping[str, bytes], seconds: float) -> None:
         self._objects, self._seconds = objects, seconds
@@ -45,15 +45,15 @@ class Store(asyncio.Protocol):
         for request in requests:
             path = urllib.parse.unquote(request.split(b" ", 2)[1].partition(b"?")[0].decode())
             if "/photographs" in path:
-                answer = self._objects.get(path.rpartition("/")[2]) or _answer(b'{"name": "photographs"}')
-                asyncio.get_running_loop().call_later(self._seconds, self._send, answer)
+                response = self._objects.get(path.rpartition("/")[2]) or _response(b'{"name": "photographs"}')
+                asyncio.get_running_loop().call_later(self._seconds, self._send, response)
             else:
-                self._send(_answer(_metadata(path).encode()))
+                self._send(_response(_metadata(path).encode()))
 
 
 def serve(root: str, seconds: float, port: Any) -> None:
-    """Serves the files in a directory, each answer delayed; ``port`` is told where."""
-    objects = {path.name: _answer(path.read_bytes()) for path in Path(root).iterdir()}
+    """Serves the files in a directory, delays each response, and stores the port in ``port``."""
+    objects = {path.name: _response(path.read_bytes()) for path in Path(root).iterdir()}
 
     async def run() -> None:
         server = await asyncio.get_running_loop().create_server(lambda: Store(objects, seconds), "127.0.0.1", 0)
@@ -63,10 +63,10 @@ def serve(root: str, seconds: float, port: Any) -> None:
     asyncio.run(run())
 
 
-def _answer(content: bytes) -> bytes:
-    kind = b"application/json" if content.startswith(b"{") else b"text/plain"
-    head = b"HTTP/1.1 200 OK\r\nMetadata-Flavor: Google\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
-    return head % (kind, len(content)) + content
+def _response(content: bytes) -> bytes:
+    content_type = b"application/json" if content.startswith(b"{") else b"text/plain"
+    header = b"HTTP/1.1 200 OK\r\nMetadata-Flavor: Google\r\nContent-Type: %b\r\nContent-Length: %d\r\n\r\n"
+    return header % (content_type, len(content)) + content
 
 
 def _metadata(path: str) -> str:
@@ -78,36 +78,36 @@ def _metadata(path: str) -> str:
 
 
 def seconds(manifest: Path, output: Path, environment: dict[str, str]) -> float:
-    """Seconds of a run, without the loading of the model."""
+    """The seconds of a run, without loading the model."""
     shutil.rmtree(output, ignore_errors=True)
     command = [sys.executable, "-m", "beam_job", "extract", "--json", "--input", str(manifest), "--output", str(output)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
-    found: float = json.loads(done.stdout)["extract_seconds"]
-    return found
+    process = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, **environment})
+    extract_seconds: float = json.loads(process.stdout)["extract_seconds"]
+    return extract_seconds
 
 
-def _busy_seconds(server: multiprocessing.Process) -> float:
+def _cpu_seconds(server: multiprocessing.Process) -> float:
     times = psutil.Process(server.pid).cpu_times()
     return float(times.user + times.system)
 
 
 def main() -> None:
-    """Measures and prints."""
+    """Measures the rates and prints them."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--work", default="build/bench")
     parser.add_argument("--milliseconds", type=float, default=50)
     parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    work = Path(given.work).resolve()
+    args = parser.parse_args()
+    work = Path(args.work).resolve()
     images = [path for path, _ in make_photographs(work, "small")]
-    places = {"disk": "{path}", "store": "gs://photographs/{name}"}
-    for place, form in places.items():
-        uris = [form.format(path=path, name=path.name) for path in images]
+    sources = {"disk": "{path}", "store": "gs://photographs/{name}"}
+    for source, template in sources.items():
+        uris = [template.format(path=path, name=path.name) for path in images]
         for count in (LOW, HIGH):
             rows = (f"{uris[number % len(uris)]},{number}\n" for number in range(count))
-            (work / f"{place}-{count}.csv").write_text("uri,id\n" + "".join(rows))
+            (work / f"{source}-{count}.csv").write_text("uri,id\n" + "".join(rows))
     port = multiprocessing.Value("i", 0)
-    server = multiprocessing.Process(target=serve, args=(str(work / "small"), given.milliseconds / 1000, port))
+    server = multiprocessing.Process(target=serve, args=(str(work / "small"), args.milliseconds / 1000, port))
     server.start()
     try:
         while not port.value:
@@ -119,20 +119,21 @@ def main() -> None:
             "GCE_METADATA_IP": address,
             "GOOGLE_CLOUD_PROJECT": "benchmark",
         }
-        rates: dict[str, list[float]] = {place: [] for place in places}
-        begun = _busy_seconds(server)
-        for _ in range(given.rounds):
-            for place, found in rates.items():
+        rates: dict[str, list[float]] = {source: [] for source in sources}
+        cpu_start = _cpu_seconds(server)
+        for _ in range(args.rounds):
+            for source, source_rates in rates.items():
                 low, high = (
-                    seconds(work / f"{place}-{count}.csv", work / "output", environment) for count in (LOW, HIGH)
+                    seconds(work / f"{source}-{count}.csv", work / "output", environment) for count in (LOW, HIGH)
                 )
-                found.append((HIGH - LOW) / (high - low))
-        milliseconds = (_busy_seconds(server) - begun) * 1000 / (given.rounds * (LOW + HIGH))
+                source_rates.append((HIGH - LOW) / (high - low))
+        milliseconds = (_cpu_seconds(server) - cpu_start) * 1000 / (args.rounds * (LOW + HIGH))
     finally:
         server.terminate()
-    for place, found in rates.items():
-        print(f"{place:6} {statistics.median(found):7.1f} images/s  {[round(value, 1) for value in found]}")
-    print(f"the store itself took {milliseconds:.2f} ms of a core for each object")
+    for source, source_rates in rates.items():
+        rounded = [round(rate, 1) for rate in source_rates]
+        print(f"{source:6} {statistics.median(source_rates):7.1f} images/s  {rounded}")
+    print(f"the store itself took {milliseconds:.2f} ms of CPU time per object")
     print(f"store / disk {statistics.median(rates['store']) / statistics.median(rates['disk']):.3f}")
 
 

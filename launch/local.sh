@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Extracts on this machine: launch/local.sh IN OUT [any option of beam-job extract]
-# One process runs a thread per core, which is the fastest; PROCESSES=N runs N of them, as workers elsewhere do.
+# Extracts on this machine: launch/local.sh IN OUT [options of beam-job extract]
+# By default one process runs a thread per core, which is fastest. PROCESSES=N runs N processes, like remote workers.
 set -euo pipefail
 [ $# -ge 2 ] || { echo "usage: launch/local.sh IN OUT [options of beam-job extract]" >&2; exit 2; }
 input=$1 output=$2

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Extracts on Spark 3: launch/spark.sh IN OUT [any option of beam-job extract]
-# MASTER=spark://HOST:7077 names a cluster; without it, Spark runs on this machine, within Beam's job server.
+# Extracts on Spark 3: launch/spark.sh IN OUT [options of beam-job extract]
+# MASTER=spark://HOST:7077 selects a cluster. Without it, Spark runs on this machine, inside Beam's job server.
 set -euo pipefail
 [ $# -ge 2 ] || { echo "usage: launch/spark.sh IN OUT [options of beam-job extract]" >&2; exit 2; }
 input=$1 output=$2

@@ -1,5 +1,5 @@
-"""The peers: what a user would write or pick, each tuned as its best user would.
+"""The peers: the alternatives that a user would write or choose, tuned as an expert would.
 
-Every peer is a program of its own: python -m benchmarks.peers.NAME --images LIST --output DIR --model SAVED_MODEL,
-where LIST has a path and a label per line. It writes TFRecords of feature, label and id.
+Every peer is a separate program: python -m benchmarks.peers.NAME --images LIST --output DIR --model SAVED_MODEL, where
+LIST has a path and a label per line. It writes TFRecords of feature, label and id.
 """

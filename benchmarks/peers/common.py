@@ -1,4 +1,4 @@
-"""What the peers share: the command line, the model as an expert would run it, and the writing of examples."""
+"""Code that the peers share: the command line, the frozen model, decoding and writing examples."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ CORES = len(os.sched_getaffinity(0))
 
 
 def arguments() -> argparse.Namespace:
-    """The peer's command line."""
+    """The parsed command line of a peer."""
     parser = argparse.ArgumentParser()
     for name in ("images", "output", "model"):
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--decode", choices=("exact", "fast"), default="exact")
-    given = parser.parse_args()
-    Path(given.output).mkdir(parents=True, exist_ok=True)
-    return given
+    args = parser.parse_args()
+    Path(args.output).mkdir(parents=True, exist_ok=True)
+    return args
 
 
 def read_list(path: str) -> list[tuple[str, int]]:
-    """Paths and labels."""
+    """The paths and labels in the list of images."""
     rows = (line.rsplit("\t", 1) for line in Path(path).read_text().splitlines())
     return [(name, int(label)) for name, label in rows]
 
 
 def load_model(path: str, precision: str, streams: int) -> Callable[[Any], Any]:
-    """The SavedModel with its variables frozen to constants, in one graph, for as many calls at once as ``streams``.
+    """The SavedModel with its variables frozen to constants, in one graph, for ``streams`` concurrent calls.
 
-    Each call has one thread: two calls beside each other do more than one that has to bring two threads together.
+    Each call runs on one thread: two single-threaded calls have a higher throughput than one that uses two threads.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
@@ -52,18 +52,18 @@ def load_model(path: str, precision: str, streams: int) -> Callable[[Any], Any]:
 
 
 def decode(data: Any, policy: str = "exact") -> Any:
-    """A picture for the model, by TensorFlow: a tensor in, a tensor out."""
+    """Decodes and resizes an image for the model with TensorFlow: a tensor in, a tensor out."""
     import tensorflow as tf
 
     ratio = 1
-    if policy == "fast":  # a graph needs the ratio when it is built; 8 makes 500x375 of 4000x3000, as the job does
+    if policy == "fast":  # fixed when a graph is built; 8 turns 4000x3000 into 500x375, as in the job
         ratio = 8
     pixels = tf.io.decode_jpeg(data, channels=3, ratio=ratio)
     return tf.image.resize(pixels, (SIDE, SIDE)) / 255.0
 
 
 def write_examples(path: Path, rows: Iterable[tuple[Any, int, str]]) -> None:
-    """Feature, label and id of each row as a TFRecord of examples."""
+    """Writes the feature, label and id of each row to a TFRecord file of examples."""
     import tensorflow as tf
 
     with tf.io.TFRecordWriter(str(path)) as writer:

@@ -1,4 +1,4 @@
-"""Daft: a data frame of paths, an actor per core that decodes and runs the frozen model on one thread."""
+"""Daft: a data frame of paths, and an actor per core that decodes and runs the frozen model on one thread."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ DIMENSION = 1280
 
 def main() -> None:
     """Runs the peer."""
-    given = arguments()
-    rows = read_list(given.images)
+    args = arguments()
+    rows = read_list(args.images)
 
     @daft.udf(
         return_dtype=daft.DataType.fixed_size_list(daft.DataType.float32(), DIMENSION),
@@ -26,19 +26,21 @@ def main() -> None:
         """Decodes and runs the model."""
 
         def __init__(self) -> None:
-            self._model = load_model(given.model, given.precision, 1)
+            self._model = load_model(args.model, args.precision, 1)
 
         def __call__(self, paths: daft.Series) -> object:
             import tensorflow as tf
 
-            pixels = tf.stack([decode(tf.io.read_file(path), given.decode) for path in paths.to_pylist()])
+            pixels = tf.stack([decode(tf.io.read_file(path), args.decode) for path in paths.to_pylist()])
             return list(self._model(pixels).numpy())
 
     frame = daft.from_pydict({"path": [path for path, _ in rows], "label": [label for _, label in rows]})
     frame = frame.into_partitions(4 * CORES).with_column("feature", Extractor(daft.col("path")))
-    found = frame.to_pydict()
-    features = (np.asarray(feature, np.float32) for feature in found["feature"])
-    write_examples(Path(given.output, "features.tfrecord"), zip(features, found["label"], found["path"], strict=True))
+    columns = frame.to_pydict()
+    features = (np.asarray(feature, np.float32) for feature in columns["feature"])
+    write_examples(
+        Path(args.output, "features.tfrecord"), zip(features, columns["label"], columns["path"], strict=True)
+    )
 
 
 if __name__ == "__main__":

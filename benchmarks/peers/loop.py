@@ -1,4 +1,4 @@
-"""The tutorial's loop: hub.load, decode, predict in batches of 32, write. What most people start with."""
+"""The tutorial's loop, a common starting point: load the SavedModel, decode, predict in batches of 32, write."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def main() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     import tensorflow as tf
 
-    given = arguments()
-    rows = read_list(given.images)
-    model = tf.saved_model.load(given.model)
+    args = arguments()
+    rows = read_list(args.images)
+    model = tf.saved_model.load(args.model)
 
     def features() -> object:
         for start in range(0, len(rows), 32):
@@ -24,7 +24,7 @@ def main() -> None:
             for feature, (path, label) in zip(model(pixels, training=False).numpy(), batch, strict=True):
                 yield feature, label, path
 
-    write_examples(Path(given.output, "features.tfrecord"), features())
+    write_examples(Path(args.output, "features.tfrecord"), features())
 
 
 if __name__ == "__main__":

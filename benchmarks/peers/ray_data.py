@@ -1,4 +1,4 @@
-"""Ray Data: tasks decode, an actor per core runs the frozen model on one thread."""
+"""Ray Data: an actor per core decodes and runs the frozen model on one thread."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Extractor:
 
 def main() -> None:
     """Runs the peer."""
-    given = arguments()
-    rows = read_list(given.images)
+    args = arguments()
+    rows = read_list(args.images)
     ray.init(num_cpus=CORES, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     ray.data.DataContext.get_current().enable_progress_bars = False
     items = [{"path": path, "label": label} for path, label in rows]
     results = ray.data.from_items(items, override_num_blocks=4 * CORES).map_batches(
         Extractor,
-        fn_constructor_args=(given.model, given.precision, given.decode),
+        fn_constructor_args=(args.model, args.precision, args.decode),
         batch_size=BATCH,
         compute=ray.data.ActorPoolStrategy(size=CORES),
         num_cpus=1,
@@ -43,7 +43,7 @@ def main() -> None:
         for batch in results.iter_batches(batch_size=256):
             yield from zip(np.asarray(batch["feature"]), batch["label"], batch["path"], strict=True)
 
-    write_examples(Path(given.output, "features.tfrecord"), ((f, int(label), str(p)) for f, label, p in features()))
+    write_examples(Path(args.output, "features.tfrecord"), ((f, int(label), str(p)) for f, label, p in features()))
 
 
 if __name__ == "__main__":

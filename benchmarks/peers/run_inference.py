@@ -1,4 +1,4 @@
-"""Beam's RunInference with a handler for the frozen model, decoding before it, on threads of the local runner."""
+"""Beam's RunInference with a handler for the frozen model, after a decoding step, on threads of the local runner."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Row = tuple[str, int]
 
 
 class FrozenModelHandler(ModelHandler[np.ndarray, PredictionResult, Any]):
-    """Runs the frozen model on batches of pictures."""
+    """Runs the frozen model on batches of images."""
 
     def __init__(self, model: str, precision: str) -> None:
         self._model, self._precision = model, precision
@@ -34,14 +34,14 @@ class FrozenModelHandler(ModelHandler[np.ndarray, PredictionResult, Any]):
 
 
 def read(row: Row, policy: str) -> tuple[Row, np.ndarray]:
-    """A row with its picture."""
+    """A row with its decoded image."""
     import tensorflow as tf
 
     return row, decode(tf.io.read_file(row[0]), policy).numpy()
 
 
 def pack(result: tuple[Row, PredictionResult]) -> bytes:
-    """A row with its feature, as an example."""
+    """A row with its feature vector, as a serialised example."""
     import tensorflow as tf
 
     (path, label), prediction = result
@@ -55,18 +55,18 @@ def pack(result: tuple[Row, PredictionResult]) -> bytes:
 
 def main() -> None:
     """Runs the peer."""
-    given = arguments()
-    handler = KeyedModelHandler(FrozenModelHandler(given.model, given.precision))
+    args = arguments()
+    handler = KeyedModelHandler(FrozenModelHandler(args.model, args.precision))
     options = ["--runner=FnApiRunner", "--direct_running_mode=multi_threading", f"--direct_num_workers={CORES}"]
     with beam.Pipeline(argv=options) as pipeline:
         (
             pipeline
-            | beam.Create(read_list(given.images))
+            | beam.Create(read_list(args.images))
             | beam.Reshuffle()
-            | beam.Map(read, given.decode)
+            | beam.Map(read, args.decode)
             | RunInference(handler)
             | beam.Map(pack)
-            | beam.io.WriteToTFRecord(f"{given.output}/features", file_name_suffix=".tfrecord")
+            | beam.io.WriteToTFRecord(f"{args.output}/features", file_name_suffix=".tfrecord")
         )
 
 

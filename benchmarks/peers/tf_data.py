@@ -1,4 +1,4 @@
-"""tf.data with parallel decoding and prefetch, in front of the frozen model on a thread for each core."""
+"""tf.data with parallel decoding and prefetching, and the frozen model on one thread per core."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from benchmarks.peers.common import BATCH, CORES, arguments, decode, load_model,
 
 def main() -> None:
     """Runs the peer."""
-    given = arguments()
-    rows = read_list(given.images)
-    model = load_model(given.model, given.precision, CORES)
+    args = arguments()
+    rows = read_list(args.images)
+    model = load_model(args.model, args.precision, CORES)
     import tensorflow as tf
 
     paths = tf.data.Dataset.from_tensor_slices([path for path, _ in rows])
-    pictures = paths.map(
-        lambda path: decode(tf.io.read_file(path), given.decode), num_parallel_calls=CORES, deterministic=True
+    images = paths.map(
+        lambda path: decode(tf.io.read_file(path), args.decode), num_parallel_calls=CORES, deterministic=True
     )
 
-    # Nothing here is left to be tuned, and TensorFlow 2.21 can stall for seconds when it frees an iterator that is.
+    # No parameter is left to autotuning, and TensorFlow 2.21 can stall for seconds when it frees an autotuned iterator.
     options = tf.data.Options()
     options.autotune.enabled = False
-    pictures = pictures.with_options(options)
+    images = images.with_options(options)
 
     def features() -> object:
-        done = iter(rows)
-        # As a map of tf.data the model was slower than this by a sixth.
+        remaining = iter(rows)
+        # Running the model in a map of tf.data was a sixth slower.
         with ThreadPoolExecutor(CORES) as pool:
-            batches = pictures.batch(BATCH).prefetch(2)
-            for found in map_in_order(lambda batch: model(batch).numpy(), batches, pool, CORES + 1):
-                for feature in found:
-                    path, label = next(done)
+            batches = images.batch(BATCH).prefetch(2)
+            for batch_features in map_in_order(lambda batch: model(batch).numpy(), batches, pool, CORES + 1):
+                for feature in batch_features:
+                    path, label = next(remaining)
                     yield feature, label, path
 
-    write_examples(Path(given.output, "features.tfrecord"), features())
+    write_examples(Path(args.output, "features.tfrecord"), features())
 
 
 if __name__ == "__main__":

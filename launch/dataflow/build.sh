@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds the image and the Flex Template: PROJECT=p REGION=r BUCKET=b launch/dataflow/build.sh [TAG]
-# GPU=1 builds the image for graphics cards. Needs docker and gcloud, signed in.
+# Builds the container image and the Flex Template: PROJECT=p REGION=r BUCKET=b launch/dataflow/build.sh [TAG]
+# GPU=1 builds an image for GPUs. Needs docker, and gcloud with valid credentials.
 set -euo pipefail
 : "${PROJECT:?set PROJECT to the Google Cloud project}"
 : "${REGION:?set REGION to the region of the registry and the jobs, such as europe-west1}"

@@ -1,4 +1,4 @@
-"""Writes the template's metadata.json from the options of extract; `make docs` calls it."""
+"""Prints the metadata.json of the Flex Template, made from the options of extract. `make docs` runs it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from beam_job.core.option_fields import Field, choices_of, value_type
 from beam_job.core.options import extract_fields
 
-# Only on a laptop, or set by the template itself.
+# The template sets these itself.
 LEFT_OUT = frozenset({"on"})
 _PATTERNS: dict[Any, str] = {bool: r"^(true|false)$", int: r"^[0-9]+$", float: r"^[0-9]*\.?[0-9]+(e-?[0-9]+)?$"}
 
 
 def metadata() -> dict[str, Any]:
-    """The template's description, as Dataflow reads it (TemplateMetadata of the Dataflow API)."""
+    """The template's metadata in Dataflow's format (TemplateMetadata of the Dataflow API)."""
     return {
         "name": "beam_job extract",
         "description": "Features, computed once: TFRecords of features and labels from the images in a bucket.",

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Runs on Dataflow: PROJECT=p REGION=r BUCKET=b IMAGE=i launch/dataflow/submit.sh gs://IN gs://OUT [options]
-#   IMAGE               the container that build.sh made
-#   GPU=nvidia-tesla-t4 a graphics card for each worker
-#   SERVICE_ACCOUNT=... the workers' account; see README.md for the roles that it needs
-#   SUBNETWORK=...      workers without public addresses, in this subnetwork
+# Extracts on Dataflow: PROJECT=p REGION=r BUCKET=b IMAGE=i launch/dataflow/submit.sh gs://IN gs://OUT [options]
+#   IMAGE               the container image that build.sh built
+#   GPU=nvidia-tesla-t4 a GPU for each worker
+#   SERVICE_ACCOUNT=... the service account of the workers; launch/README.md lists its roles
+#   SUBNETWORK=...      a subnetwork for the workers, which then have no public addresses
 set -euo pipefail
 [ $# -ge 2 ] || { echo "usage: launch/dataflow/submit.sh gs://IN gs://OUT [options of beam-job extract]" >&2; exit 2; }
 : "${PROJECT:?set PROJECT to the Google Cloud project}"
 : "${REGION:?set REGION to the region to run in, such as europe-west1}"
 : "${BUCKET:?set BUCKET to the name of a bucket for temporary files}"
-: "${IMAGE:?set IMAGE to the container that launch/dataflow/build.sh made}"
+: "${IMAGE:?set IMAGE to the container image that launch/dataflow/build.sh built}"
 input=$1 output=$2
 shift 2
 options=(

@@ -1,4 +1,4 @@
-"""What Dataflow's launcher runs: ``beam-job extract`` with the template's parameters, which are its options."""
+"""Entry point of the Flex Template: runs ``beam-job extract`` with the template's parameters as options."""
 
 import sys
 

@@ -1,11 +1,11 @@
-"""A real Flink cluster on this machine, for as long as a command runs.
+"""Runs a command with a Flink cluster on this machine.
 
     python launch/flink/cluster.py beam-job extract --input IN --output OUT
 
-starts a job manager and two task managers from Flink's own wheels, runs the command with the options that lead to them
-appended, and takes everything down again. FLINK=2.2, 1.20 or 1.19 says which Flink, FLINK_JOB_SERVER_JAR=FILE which job
-server of Beam's; by default the newest Flink for which Beam's own cache or Maven has a job server. What is installed
-stays in build/flink.
+starts a job manager and two task managers from Flink's wheels, runs the command with the options for this cluster
+appended, and stops the cluster. FLINK=2.2, 1.20 or 1.19 selects the version of Flink, and FLINK_JOB_SERVER_JAR=FILE
+the job server of Beam. The default is the newest Flink for which Beam's cache or Maven has a job server. The
+installation is kept in build/flink.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ sys.path.insert(0, str(ROOT))
 from launch.job_servers.fetch import CannotLaunchError, job_server_jar  # noqa: E402
 
 HOME = ROOT / "build" / "flink"
-# Flink that Beam has a job server for, to the newest of its releases: the wheel that is installed.
+# Flink versions for which Beam has a job server, each with its newest release, which is the wheel to install.
 WHEELS = {"2.2": "2.2.1", "1.20": "1.20.3", "1.19": "1.19.3"}
 TASK_MANAGERS = 2
-# A slot to spare in each, so that the work of a task manager that dies goes on in the other.
+# One spare slot in each, so that a task manager can take over the work of one that dies.
 SLOTS = 2
 _PATIENCE_SECONDS = 120
 _LOCALHOST = "127.0.0.1"
 
 
 def install_flink(flink: str, home: Path = HOME) -> Path:
-    """The directory of a Flink distribution, from its wheels, in a virtual environment of its own."""
+    """Installs Flink from its wheels, in a separate virtual environment, and returns the distribution's directory."""
     version = WHEELS[flink]
     place = home / f"flink-{version}"
     marker = place / "installed"
     if not marker.exists():
         shutil.rmtree(place, ignore_errors=True)
         venv.create(place, with_pip=True)
-        # Without their dependencies, which are for Flink's own Python programs: the jars and scripts are all inside.
+        # The wheels contain all jars and scripts. Their dependencies are only needed for PyFlink programs.
         wheels = [f"apache-flink=={version}", f"apache-flink-libraries=={version}"]
         pip = [str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         done = subprocess.run([*pip, "--no-deps", *wheels], capture_output=True, text=True, check=False)
@@ -61,7 +61,11 @@ def install_flink(flink: str, home: Path = HOME) -> Path:
 
 
 def available_flink() -> tuple[str, Path]:
-    """Which Flink to run, and the job server for it: that of FLINK, or the newest that everything can be had for."""
+    """The Flink version to run and its job server: the version in FLINK, or the newest that has a job server.
+
+    Raises:
+      CannotLaunchError: FLINK is not a known version, or no job server is available.
+    """
     if flink := os.environ.get("FLINK"):
         if flink not in WHEELS:
             raise CannotLaunchError(f"Expected FLINK to be one of {', '.join(WHEELS)}, found {flink}.")
@@ -77,14 +81,16 @@ def available_flink() -> tuple[str, Path]:
 
 @dataclasses.dataclass
 class Cluster:
-    """A job manager and its task managers, processes of this one.
+    """A job manager and its task managers, as child processes.
 
     Attributes:
       pyflink: The Flink distribution.
-      job_server: Beam's job server for it.
+      job_server: Beam's job server for this Flink.
       place: Directory of the cluster's configuration, logs and temporary files.
-      port: Where the job manager answers, its web page among the rest.
-      size: How many task managers there are.
+      port: Port of the job manager's REST API and web page.
+      size: Number of task managers.
+      job_manager: Its process, once started.
+      task_managers: Their processes, once started.
     """
 
     pyflink: Path
@@ -101,7 +107,7 @@ class Cluster:
         return f"http://{_LOCALHOST}:{self.port}"
 
     def beam_options(self) -> list[str]:
-        """The options that lead a run to this cluster."""
+        """The options that run a job on this cluster."""
         return [
             "--on=flink",
             f"--flink_master={self.address}",
@@ -111,7 +117,11 @@ class Cluster:
         ]
 
     def start(self) -> None:
-        """Brings the cluster up; returns when all task managers have reported."""
+        """Starts the cluster, and returns when all task managers have registered.
+
+        Raises:
+          CannotLaunchError: a process ended, or the task managers did not register in time.
+        """
         for name in ("conf", "logs", "tmp", "artifacts"):
             (self.place / name).mkdir(parents=True, exist_ok=True)
         self._configure()
@@ -120,11 +130,11 @@ class Cluster:
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while self._reported() < self.size:
             if time.monotonic() > deadline or any(p.poll() is not None for p in self.processes()):
-                raise CannotLaunchError(f"The cluster did not come up; its logs are in {self.place / 'logs'}.")
+                raise CannotLaunchError(f"The Flink cluster did not start; its logs are in {self.place / 'logs'}.")
             time.sleep(0.2)
 
     def stop(self) -> None:
-        """Takes the cluster down."""
+        """Stops the cluster."""
         for process in self.processes():
             process.terminate()
         for process in self.processes():
@@ -135,11 +145,11 @@ class Cluster:
                 process.wait()
 
     def processes(self) -> list[subprocess.Popen[bytes]]:
-        """Everything that runs."""
+        """The processes of the cluster."""
         return [*self.task_managers, *([self.job_manager] if self.job_manager else [])]
 
     def ask(self, path: str) -> Any:
-        """An answer of the job manager's REST interface."""
+        """The response of the job manager's REST API to a GET request."""
         with urllib.request.urlopen(f"{self.address}/{path}", timeout=5) as answer:
             return json.load(answer)
 
@@ -154,7 +164,7 @@ class Cluster:
             shutil.copy(path, self.place / "conf")
         shipped = yaml.safe_load((self.pyflink / "conf" / "config.yaml").read_text())
         settings = {
-            # What Java 17 needs, as Flink ships it.
+            # The options that Java 17 needs, from Flink's default configuration.
             "env.java.opts.all": shipped["env"]["java"]["opts"]["all"],
             "jobmanager.rpc.address": "localhost",
             "jobmanager.rpc.port": _free_port(),
@@ -163,19 +173,19 @@ class Cluster:
             "taskmanager.host": "localhost",
             "taskmanager.bind-host": "localhost",
             "taskmanager.memory.process.size": "1536m",
-            # Enough for both subtasks of every step, when one task manager has to do the other's work as well.
+            # Enough for both subtasks of every step, in case one task manager takes over the work of the other.
             "taskmanager.memory.network.min": "256m",
             "taskmanager.memory.network.max": "256m",
             "taskmanager.numberOfTaskSlots": SLOTS,
-            # A subtask to each task manager, rather than both to the first.
+            # One subtask per task manager, rather than both in the first.
             "taskmanager.load-balance.mode": "SLOTS",
             "rest.address": "localhost",
             "rest.bind-address": "localhost",
             "rest.port": self.port,
             "io.tmp.dirs": str(self.place / "tmp"),
             "restart-strategy.type": "fixed-delay",
-            # Enough to outlast the time until a task manager that is gone is missed, and no more, since what fails for
-            # good is tried as often.
+            # Enough attempts to last until Flink notices that a task manager is lost, and no more, since a permanent
+            # failure is retried as often.
             "restart-strategy.fixed-delay.attempts": 4,
             "restart-strategy.fixed-delay.delay": "3 s",
             # Milliseconds.
@@ -206,13 +216,13 @@ def _free_port() -> int:
 
 @contextlib.contextmanager
 def running_cluster(place: Path, size: int = TASK_MANAGERS, home: Path = HOME) -> Iterator[Cluster]:
-    """A cluster of ``size`` task managers, as long as the block lasts.
+    """Runs a cluster of ``size`` task managers for the duration of the block.
 
     Raises:
-      CannotLaunchError: it cannot be had here; the message says what to do.
+      CannotLaunchError: the cluster cannot run here; the message says what to do.
     """
     if not shutil.which("java"):
-        raise CannotLaunchError("Flink needs Java 17: install it, and see that `java` is on the PATH.")
+        raise CannotLaunchError("Flink needs Java 17: install it, and put `java` on the PATH.")
     flink, jar = available_flink()
     cluster = Cluster(install_flink(flink, home), jar, place, _free_port(), size)
     try:
@@ -223,14 +233,14 @@ def running_cluster(place: Path, size: int = TASK_MANAGERS, home: Path = HOME) -
 
 
 def main(command: Sequence[str]) -> int:
-    """Runs a command with a cluster beside it, and gives its exit code."""
+    """Runs a command with a cluster, and returns the exit code of the command."""
     if not command:
         print((__doc__ or "").strip(), file=sys.stderr)
         return 2
     place = HOME / "cluster"
     shutil.rmtree(place, ignore_errors=True)
     try:
-        print("starting Flink; the first time it is fetched, which takes a minute", file=sys.stderr, flush=True)
+        print("starting Flink; the first start downloads it, which takes a minute", file=sys.stderr, flush=True)
         with running_cluster(place) as cluster:
             version = cluster.pyflink.parents[3].name
             print(f"{version}, {cluster.size} task managers: {cluster.address}", file=sys.stderr, flush=True)

@@ -1,8 +1,9 @@
-"""Beam's job servers, the Java programs between a pipeline of Python's and Flink or Spark.
+"""Finds Beam's job servers, the Java programs that submit a Python pipeline to Flink or Spark.
 
     python launch/job_servers/fetch.py spark-3
 
-prints where the one for Spark 3 is, and fetches it first where need be. What is fetched stays in build/job-servers.
+prints the path of the job server for Spark 3, and downloads it first if necessary. Downloads are kept in
+build/job-servers.
 """
 
 from __future__ import annotations
@@ -16,23 +17,23 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 HOME = HERE.parent.parent / "build" / "job-servers"
-# Those that are put together from their parts where the released ones cannot be had, and the projects that do it.
+# Maven projects that assemble a job server from its parts where the released jar is not available.
 _PROJECTS = {"flink-1.19": "flink.xml", "spark-3": "spark.xml"}
 
 
 class CannotLaunchError(Exception):
-    """Something that a launcher needs is not there; the message says what to do."""
+    """A launcher lacks something that it needs; the message says what to do."""
 
 
 def job_server_jar(kind: str, home: Path = HOME) -> Path:
-    """The job server for an engine: as given, from Beam's own cache, or from Maven.
+    """The job server for a version of Flink or Spark: the jar in the environment, in a cache, or from Maven.
 
     Args:
-      kind: The engine and its version as Beam has them, such as ``flink-2.2`` or ``spark-3``.
-      home: Where what is fetched stays.
+      kind: Beam's name for it, such as ``flink-2.2`` or ``spark-3``.
+      home: Directory for downloads.
 
     Raises:
-      CannotLaunchError: it is nowhere to be had.
+      CannotLaunchError: the job server is not available; the message says what to do.
     """
     variable = f"{kind.partition('-')[0].upper()}_JOB_SERVER_JAR"
     if given := os.environ.get(variable):
@@ -52,7 +53,7 @@ def job_server_jar(kind: str, home: Path = HOME) -> Path:
     if kind not in _PROJECTS:
         raise CannotLaunchError(f"Maven does not have {name}; set {variable} to the file.")
     package = ("-f", str(HERE / _PROJECTS[kind]), "package", f"-Dhome={home}")
-    # Of 160 parts one may be late: what has come stays, so a second try is short.
+    # The download of one of the 160 parts may fail. Maven keeps the others, so a second attempt is short.
     if not (_maven(*package) or _maven(*package)):
         raise CannotLaunchError(f"Maven has neither {name} nor its parts; set {variable} to the file.")
     return assembled
@@ -63,7 +64,7 @@ def _maven(*arguments: str) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Prints where a job server is."""
+    """Prints the path of a job server, and returns the exit code."""
     if len(arguments) != 1:
         print((__doc__ or "").strip(), file=sys.stderr)
         return 2
