@@ -1,4 +1,4 @@
-"""Calls of the API that mypy must accept, and calls that it must refuse: an unused ignore is an error."""
+"""Calls of the API that mypy must accept, and calls that it must reject. An unused ignore is an error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def accepted() -> None:
     beam_job.samples("photos", images_per_class=3)
 
 
-def refused() -> None:
+def rejected() -> None:
     beam_job.extract("in", "out", image_sise=224)  # type: ignore[call-arg]
     beam_job.extract("in", "out", batch_size="many")  # type: ignore[arg-type]
     beam_job.extract("in", "out", decode="quick")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Translates what a runner raises: every runner wraps a worker's error in errors and texts of its own."""
+"""Translates what a runner raises: every runner wraps a worker's error in its own errors and texts."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _LAYERS_SHOWN = 30
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The handle, and the options for what a model does not say itself."""
+    """The handle, and the options for what a model does not declare."""
     parser.add_argument("handle", metavar="M", help="The model, as for --model of extract.")
     for field in _fields():
         add_option(parser, field)
@@ -53,7 +53,7 @@ def _print(report: ModelReport) -> None:
         table.add_row(name, escape(value))
     console.print(table)
     _print_layers(console, "what --layer may name", report.outputs)
-    if len(report.outputs) <= 2:  # a model without layers of its own
+    if len(report.outputs) <= 2:  # a model that names no layers
         _print_layers(console, "tensors of the graph, also for --layer", report.tensors)
     for sentence in report.needed:
         console.print(f"\n[bold]still needed:[/bold] {escape(sentence)}")

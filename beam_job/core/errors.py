@@ -4,7 +4,7 @@
     ├── UsageError              2   an option is wrong or missing
     ├── InputError              2   the input as a whole is wrong
     ├── ModelError              2   the model cannot be fetched, understood or run
-    │   └── FlagNeededError         a flag must say what the model does not
+    │   └── FlagNeededError         a flag must give what the model does not declare
     ├── OutputError             2   the target must not be written
     ├── JobFailedError          1   the run ended without a valid result
     └── ExampleError            -   one example gave no features: becomes an error row, never ends a run
@@ -57,7 +57,7 @@ class ModelError(BeamJobError):
 
 
 class FlagNeededError(ModelError):
-    """The model does not say something that a flag must say; the message names the flag."""
+    """The model does not declare something, and a flag must give it; the message names the flag."""
 
 
 class OutputError(BeamJobError):

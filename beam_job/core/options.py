@@ -50,7 +50,7 @@ class SourceOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelOptions:
-    """Which model, and what it does not say about itself."""
+    """Which model, and what it does not declare itself."""
 
     model: str = option(
         "An embedded model (efficientnet-lite0 to -lite2), a TF Hub or Kaggle handle (https://...), a SavedModel "
@@ -77,7 +77,7 @@ class ModelOptions:
         metavar="224|HxW",
     )
     input_range: ValueRange | None = option(
-        "The values of black and white in the model's input, where the model does not say: 0,1 or -1,1 or 0,255.",
+        "The values of black and white in the model's input, if the model does not declare them: 0,1 or -1,1 or 0,255.",
         None,
         metavar="LOW,HIGH",
     )
@@ -265,7 +265,7 @@ class SampleOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ExtractOptions:
-    """Everything that ``beam-job extract`` can be told, by group."""
+    """All options of ``beam-job extract``, by group."""
 
     source: SourceOptions
     model: ModelOptions

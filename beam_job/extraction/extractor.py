@@ -3,7 +3,7 @@
     refs -> read (many in flight) -> batches -> decode + model (a thread per core) -> outcomes in order
 
 A thread takes a whole batch, decodes it and runs the model on it, so decoding and the model share the cores without
-passing examples between threads, and every core has one stream of work. Reads have threads of their own, since they
+passing examples between threads, and every core has one stream of work. Reads have separate threads, since they
 wait rather than compute. Everything in flight is bounded.
 """
 

@@ -31,7 +31,7 @@ class ModelReport:
       parameters: Number of parameters, or None likewise.
       preprocessing: From a decoded example to its input, as in run.json, or None likewise.
       features: Feature name to the shape for one example, as it would be stored.
-      outputs: Names that the model knows and --layer may give, with their shapes where they are known.
+      outputs: Names in the model that --layer may give, with their shapes where they are known.
       tensors: Tensors of its graph that --layer may give.
       milliseconds: Time per example with TensorFlow on one core of this machine, or None likewise.
       needed: What is still needed, one sentence per flag.

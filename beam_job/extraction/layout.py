@@ -20,7 +20,7 @@ from beam_job.dataset.labels import LabelVocabulary
 
 @dataclasses.dataclass(frozen=True)
 class SplitPolicy:
-    """How an example without a split of its own gets one.
+    """How an example without a split gets one.
 
     Attributes:
       fractions: Shares of the splits, or None to put all examples in ``train``.

@@ -37,7 +37,7 @@ class ModelInput:
 
 @dataclasses.dataclass(frozen=True)
 class InputRequest:
-    """What the user and the publisher say about a model's input, where the model does not fix it.
+    """What the user and the publisher declare about a model's input, where the model does not fix it.
 
     Attributes:
       handle: What the user calls the model, for messages.
@@ -103,13 +103,13 @@ class Modality(abc.ABC):
         """The modality for a frozen model, with the preprocessing that it needs.
 
         Raises:
-          FlagNeededError: the preprocessing is not known, and a flag must say it.
+          FlagNeededError: the preprocessing is not known, and a flag must give it.
           ModelError: a flag contradicts what is known.
         """
 
     @classmethod
     def preview(cls, content: bytes) -> str | None:
-        """A small picture of an example as a data URL, for the report; None without one."""
+        """A thumbnail of an example as a data URL, for the report; None without one."""
         return None
 
     @abc.abstractmethod

@@ -41,7 +41,7 @@ class _Frozen:
     Attributes:
       graph: The TensorFlow graph.
       input: The name of its input tensor.
-      outputs: Output to the name of its tensor, for the outputs that were asked for.
+      outputs: Output to the name of its tensor, for the requested outputs.
       parameters: How many numbers its variables held.
     """
 
@@ -228,7 +228,7 @@ def _find(graph: Any, layer: str, known: Mapping[str, str], public: Sequence[str
     Args:
       graph: The whole graph.
       layer: What the user asked for.
-      known: Output to the name of its tensor, for the outputs that were asked for.
+      known: Output to the name of its tensor, for the requested outputs.
       public: All names that the model itself knows, to suggest.
     """
     if layer in known:

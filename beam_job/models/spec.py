@@ -61,7 +61,7 @@ def describe_model(options: ModelOptions, decode: DecodeOptions | None = None) -
       decode: How bytes are decoded; by default as the options have it by default.
 
     Raises:
-      FlagNeededError: a flag must say something that is not known.
+      FlagNeededError: something is not known, and a flag must give it.
       ModelError: the model cannot be fetched or frozen, or a flag contradicts it.
     """
     artefact = fetch_model(options)

@@ -156,7 +156,7 @@ def _errors(dataset: Dataset) -> dict[str, list[dict[str, Any]]]:
 
 
 def _previews(dataset: Dataset, ids: Sequence[str]) -> dict[str, str]:
-    """Id to a small picture as a data URL, for the examples that can still be read from the input."""
+    """Id to a thumbnail as a data URL, for the examples that can still be read from the input."""
     modality = MODALITIES.get(dataset.run["model"]["modality"])
     wanted, found = set(ids), {}
     try:

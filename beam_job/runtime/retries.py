@@ -1,6 +1,6 @@
 """Retries, and the errors of remote services as Python's own.
 
-Cloud clients, Beam and HTTP libraries have exception trees of their own. Here they become FileNotFoundError,
+Cloud clients, Beam and HTTP libraries have their own exception trees. Here they become FileNotFoundError,
 PermissionError, TransientError for what a retry may solve, and OSError for the rest.
 """
 
@@ -85,7 +85,7 @@ def python_errors(path: str) -> Iterator[None]:
     """
     try:
         yield
-    except Exception as error:  # cloud clients have exception trees of their own
+    except Exception as error:  # cloud clients have their own exception trees
         cause = _cause(error)
         if isinstance(cause, OSError) and cause.errno and not _is_connection_error(cause):
             raise cause from None  # the operating system's own, with its number

@@ -1,4 +1,4 @@
-"""Blocks of refs: no ref is lost, whatever its name, and few are held."""
+"""Blocks of refs: no ref is lost, whatever its name, and few are held in memory."""
 
 from collections import Counter, defaultdict
 
@@ -14,7 +14,7 @@ any_refs = st.builds(ExampleRef, texts.filter(bool), texts, optional, optional, 
 
 
 @given(st.lists(any_refs))
-def test_refs_pass_a_block_whatever_their_names(refs: list[ExampleRef]) -> None:
+def test_any_refs_can_be_packed_and_unpacked(refs: list[ExampleRef]) -> None:
     assert blocks.unpack(blocks.pack(refs)) == refs
 
 
@@ -25,12 +25,12 @@ def test_grouping_loses_no_ref_and_holds_few(parts: list[list[ExampleRef]], held
 
     grouper: blocks.Grouper[int] = blocks.Grouper(held)
     found: defaultdict[int, list[ExampleRef]] = defaultdict(list)
-    given_refs = 0
+    added = 0
     for part in parts:
-        given_refs += len(part)
+        added += len(part)
         for name, block in grouper.add(part, key):
             found[name] += blocks.unpack(block)
-        assert given_refs - sum(map(len, found.values())) < held
+        assert added - sum(map(len, found.values())) < held
     for name, block in grouper.rest():
         found[name] += blocks.unpack(block)
     assert Counter(ref for refs in found.values() for ref in refs) == Counter(ref for part in parts for ref in part)
@@ -38,7 +38,7 @@ def test_grouping_loses_no_ref_and_holds_few(parts: list[list[ExampleRef]], held
     assert list(grouper.rest()) == []
 
 
-def test_a_block_takes_a_tenth_of_what_its_refs_take() -> None:
+def test_a_block_takes_a_tenth_of_the_memory_of_its_refs() -> None:
     refs = [
         ExampleRef(f"class-{number % 10}/{number:08}.jpg", f"/data/photos/class-{number % 10}/{number:08}.jpg")
         for number in range(blocks.BLOCK_REFS)

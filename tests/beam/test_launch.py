@@ -1,4 +1,4 @@
-"""Whole runs, on real photographs with the real model, on Beam's local runner."""
+"""Complete runs of real photographs with the real model on Beam's local runner."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.datasets import IMAGES_PER_CLASS, comparable_files, records_o
 from tests.support.runs import metrics_of_a_run
 
 
-def test_every_feature_agrees_with_a_direct_call_of_the_saved_model(samples: Path, dataset: Path) -> None:
+def test_every_feature_matches_a_direct_call_of_the_saved_model(samples: Path, dataset: Path) -> None:
     model: Any = tf.saved_model.load(BuiltinModel.fetch(ModelOptions()).path)
     records = records_of(dataset)
     paths = sorted(samples.rglob("*.jpg"))
@@ -54,7 +54,7 @@ def test_labels_ids_and_counts(samples: Path, extracted: tuple[Path, beam_job.Ru
     assert 0.75 < result.splits["train"]["records"] / len(records) < 0.85
 
 
-def test_run_json_says_how_the_dataset_came_to_be(dataset: Path) -> None:
+def test_run_json_records_how_the_dataset_was_made(dataset: Path) -> None:
     run = json.loads((dataset / naming.RUN).read_text())
     assert run["state"] == "complete"
     assert run["model"]["handle"] == "efficientnet-lite0"
@@ -85,7 +85,7 @@ def one_worker(few: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("mode", "workers"), [("in_memory", 1), ("multi_threading", 2), ("multi_processing", 2)], ids=str
 )
-def test_bytes_do_not_depend_on_the_workers(
+def test_bytes_do_not_depend_on_the_number_of_workers(
     few: Path, one_worker: Path, tmp_path: Path, mode: str, workers: int
 ) -> None:
     beam_options = [f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
@@ -98,7 +98,7 @@ def test_bytes_do_not_depend_on_the_workers(
     [("in_memory", 1, 1), ("multi_threading", 4, 1), ("multi_processing", 2, 2)],
     ids=str,
 )
-def test_one_load_of_the_model_per_process(few: Path, tmp_path: Path, mode: str, workers: int, processes: int) -> None:
+def test_each_process_loads_the_model_once(few: Path, tmp_path: Path, mode: str, workers: int, processes: int) -> None:
     arguments = [f"--direct_running_mode={mode}", f"--direct_num_workers={workers}"]
     metrics = metrics_of_a_run(few, tmp_path / "out", arguments)
     assert 1 <= metrics["model_loads"] <= processes
@@ -107,20 +107,20 @@ def test_one_load_of_the_model_per_process(few: Path, tmp_path: Path, mode: str,
     assert metrics["model_milliseconds"] > 0
 
 
-BAD = {
+INVALID = {
     "cat/empty.jpg": b"",
-    "cat/text.jpg": b"no picture",
+    "cat/text.jpg": b"not an image",
     "coffee/half.jpg": None,
     "coffee/dangling.jpg": "link",
 }
 
 
 @pytest.fixture
-def with_bad_images(few: Path, tmp_path: Path) -> Path:
+def with_invalid_images(few: Path, tmp_path: Path) -> Path:
     root = tmp_path / "photographs"
     shutil.copytree(few, root)
     good = next(root.glob("cat/*.jpg")).read_bytes()
-    for name, content in BAD.items():
+    for name, content in INVALID.items():
         if content == "link":
             (root / name).symlink_to(root / "nowhere.jpg")
         else:
@@ -128,11 +128,11 @@ def with_bad_images(few: Path, tmp_path: Path) -> Path:
     return root
 
 
-def test_bad_images_become_error_rows_and_the_others_give_features(
-    with_bad_images: Path, tmp_path: Path, small_model: dict[str, str]
+def test_invalid_images_become_error_rows_and_the_others_give_features(
+    with_invalid_images: Path, tmp_path: Path, small_model: dict[str, str]
 ) -> None:
     output = tmp_path / "out"
-    result = beam_job.extract(str(with_bad_images), str(output), max_error_rate=0.1, num_shards=3, **small_model)
+    result = beam_job.extract(str(with_invalid_images), str(output), max_error_rate=0.1, num_shards=3, **small_model)
     rows = {row["id"]: row for row in map(json.loads, (output / naming.ERRORS).read_text().splitlines())}
     assert {name: row["error"] for name, row in rows.items()} == {
         "cat/empty.jpg": "EmptyFileError",
@@ -145,10 +145,12 @@ def test_bad_images_become_error_rows_and_the_others_give_features(
     assert len(records_of(output)) == 40
 
 
-def test_too_many_bad_images_fail_the_job(with_bad_images: Path, tmp_path: Path, small_model: dict[str, str]) -> None:
+def test_too_many_invalid_images_fail_the_job(
+    with_invalid_images: Path, tmp_path: Path, small_model: dict[str, str]
+) -> None:
     output = tmp_path / "out"
     with pytest.raises(JobFailedError, match=r"4 of 44 examples failed \(.*\), more than --max_error_rate=0.01 allows"):
-        beam_job.extract(str(with_bad_images), str(output), **small_model)
+        beam_job.extract(str(with_invalid_images), str(output), **small_model)
     assert not (output / naming.SUCCESS).exists()
     assert len((output / naming.ERRORS).read_text().splitlines()) == 4
     assert json.loads((output / naming.RUN).read_text())["state"] == "failed"
@@ -168,8 +170,8 @@ def test_an_empty_input_fails(tmp_path: Path, small_model: dict[str, str]) -> No
     assert not (tmp_path / "out" / naming.SUCCESS).exists()
 
 
-def manifest(few: Path, path: Path) -> Path:
-    """Splits, groups, ids, integer labels and missing ones; two rows that cannot be used."""
+def write_manifest(few: Path, path: Path) -> Path:
+    """Writes a manifest with splits, groups, ids, integer labels, missing labels, and two invalid rows."""
     rows = []
     for number, image in enumerate(sorted(few.rglob("*.jpg"))):
         row: dict[str, Any] = {"uri": str(image), "id": f"image {number}", "label": number % 3}
@@ -184,7 +186,7 @@ def manifest(few: Path, path: Path) -> Path:
 
 
 def test_a_manifest_with_all_its_columns(few: Path, tmp_path: Path, small_model: dict[str, str]) -> None:
-    path = manifest(few, tmp_path / "images.jsonl")
+    path = write_manifest(few, tmp_path / "images.jsonl")
     output = tmp_path / "out"
     result = beam_job.extract(str(path), str(output), splits="train=0.5,test=0.5", max_error_rate=0.1, **small_model)
     records = records_of(output)
@@ -305,5 +307,5 @@ def test_a_run_on_openvino_never_imports_tensorflow(few: Path, tmp_path: Path) -
 def test_engine_and_precision_are_recorded(few: Path, tmp_path: Path) -> None:
     result = beam_job.extract(str(few), str(tmp_path / "out"), engine="tensorflow")
     run = json.loads((tmp_path / "out" / naming.RUN).read_text())
-    assert run["engine"] == {"name": "tensorflow", "precision": "fp32", "reason": "asked for", "parity": None}
+    assert run["engine"] == {"name": "tensorflow", "precision": "fp32", "reason": "requested", "parity": None}
     assert result.engine == run["engine"]

@@ -8,7 +8,7 @@ from beam_job.core import naming
 from beam_job.core.metrics import EXAMPLES_DONE
 
 
-def test_in_process_examples_are_counted_as_they_are_done(tmp_path: Path) -> None:
+def test_progress_in_this_process_counts_examples(tmp_path: Path) -> None:
     watch = Watch(str(tmp_path), in_process=True)
     assert watch.look() == (0, None)
     (tmp_path / naming.WORK).mkdir()
@@ -17,7 +17,7 @@ def test_in_process_examples_are_counted_as_they_are_done(tmp_path: Path) -> Non
     assert watch.look() == (7, 40)
 
 
-def test_from_outside_the_receipts_tell(tmp_path: Path) -> None:
+def test_progress_in_other_processes_counts_receipts(tmp_path: Path) -> None:
     (tmp_path / naming.WORK).mkdir()
     (tmp_path / naming.LAYOUT).write_text(json.dumps({"examples": {"train": 40}, "shards": {"train": 4}}))
     watch = Watch(str(tmp_path), in_process=False)
@@ -27,7 +27,7 @@ def test_from_outside_the_receipts_tell(tmp_path: Path) -> None:
     assert watch.look() == (10, 40)
 
 
-def test_lines_say_how_far_it_is_and_how_long_it_takes(
+def test_lines_show_progress_throughput_and_time_left(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter((100.0, 105.0, 120.0))
@@ -38,6 +38,6 @@ def test_lines_say_how_far_it_is_and_how_long_it_takes(
     assert capsys.readouterr().err == "40 of 100 examples, 2.0 examples/s, 30 s left\n"
 
 
-def test_an_error_in_the_block_passes(tmp_path: Path) -> None:
+def test_an_error_in_the_block_is_raised(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), show_progress(str(tmp_path), in_process=True):
         raise RuntimeError

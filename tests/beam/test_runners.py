@@ -1,4 +1,4 @@
-"""Presets, and what a runner is told when an option that it needs is missing."""
+"""Presets, and the errors for options that a runner needs and that are missing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DATAFLOW = ["--project=p", "--region=europe-west1", "--temp_location=gs://b/tmp"
 
 
 @pytest.mark.parametrize("on", PRESETS)
-def test_every_preset_is_made_of_options_that_beam_knows(on: str, tmp_path: Path) -> None:
+def test_every_preset_consists_of_beam_options(on: str, tmp_path: Path) -> None:
     jar = tmp_path / "server.jar"
     jar.touch()
     needed = {
@@ -31,13 +31,13 @@ def test_every_preset_is_made_of_options_that_beam_knows(on: str, tmp_path: Path
     assert options["runner"] == {"local": "FnApiRunner"}.get(on, f"{on.capitalize()}Runner")
 
 
-def test_what_is_given_beside_a_preset_wins() -> None:
+def test_explicit_options_override_a_preset() -> None:
     arguments = [*PRESETS["dataflow"], *DATAFLOW, "--sdk_container_image=image", "--machine_type=n1-standard-4"]
     assert runners.beam_options(arguments).get_all_options()["machine_type"] == "n1-standard-4"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "message"),
     [
         (PRESETS["flink"], "--flink_master=HOST:8081"),
         (["--runner=FlinkRunner", "--flink_master=h:1"], "--on=flink stands for PROCESS"),
@@ -51,11 +51,11 @@ def test_what_is_given_beside_a_preset_wins() -> None:
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_is_missing_is_said(arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_options_are_reported(arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runners.shutil, "which", lambda _: "/usr/bin/java")
     with pytest.raises(UsageError) as caught:
         runners.beam_options(arguments)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_flink_needs_java_for_the_job_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,7 +64,7 @@ def test_flink_needs_java_for_the_job_server(monkeypatch: pytest.MonkeyPatch) ->
         runners.beam_options([*PRESETS["flink"], "--flink_master=localhost:8081"])
 
 
-def test_dataflow_cannot_read_this_machines_disk(few: Path, tmp_path: Path) -> None:
+def test_dataflow_refuses_local_paths(few: Path, tmp_path: Path) -> None:
     options = [*DATAFLOW, "--sdk_container_image=image"]
     with pytest.raises(UsageError, match="expected --input=gs://"):
         beam_job.extract(str(few), "gs://bucket/out", on="dataflow", beam_options=options)
@@ -72,7 +72,7 @@ def test_dataflow_cannot_read_this_machines_disk(few: Path, tmp_path: Path) -> N
         beam_job.extract("gs://bucket/*.jpg", str(tmp_path / "out"), on="dataflow", beam_options=options)
 
 
-def test_a_preset_says_what_it_stands_for(few: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_preset_prints_its_options(few: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     beam_job.extract(str(few), str(tmp_path / "out"), on="local", progress=True)
     assert "--on=local stands for --runner=FnApiRunner" in capfd.readouterr().err
     recorded = json.loads((tmp_path / "out" / "run.json").read_text())["options"]
@@ -90,11 +90,11 @@ def test_a_preset_says_what_it_stands_for(few: Path, tmp_path: Path, capfd: pyte
     ],
     ids=str,
 )
-def test_how_many_processes_share_a_machine(arguments: list[str], processes: int) -> None:
+def test_the_number_of_processes_per_machine(arguments: list[str], processes: int) -> None:
     assert runners.processes_per_machine(runners.beam_options(arguments)) == processes
 
 
-def test_a_container_has_the_cores_that_it_is_granted(tmp_path: Path) -> None:
+def test_the_cpu_quota_of_a_container_limits_the_cores(tmp_path: Path) -> None:
     quota = tmp_path / "cpu.max"
     all_cores = available_cores(str(tmp_path / "none"))
     for content, cores in (("100000 100000", 1), ("50000 100000", 1), ("max 100000", all_cores)):
@@ -102,9 +102,11 @@ def test_a_container_has_the_cores_that_it_is_granted(tmp_path: Path) -> None:
         assert available_cores(str(quota)) == cores
 
 
-def test_a_runner_that_gives_up_is_one_sentence() -> None:
-    lost = RuntimeError("Pipeline job-1 failed in state FAILED: java.net.ConnectException: Connection refused")
-    assert str(own_error(lost)).startswith(
+def test_a_failed_runner_is_reported_in_one_sentence() -> None:
+    connection_error = RuntimeError(
+        "Pipeline job-1 failed in state FAILED: java.net.ConnectException: Connection refused"
+    )
+    assert str(own_error(connection_error)).startswith(
         "The runner ended the run as FAILED: java.net.ConnectException: Connection refused"
     )
     bug = RuntimeError(

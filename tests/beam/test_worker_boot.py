@@ -1,4 +1,4 @@
-"""The worker that a runner starts as a process; a real cluster starts it in test_flink.py."""
+"""The worker that a runner starts as a process. tests/launch/test_flink.py starts it on a real cluster."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from beam_job.beam.worker_boot import provision, worker_environment
 
 
 class _Provision(beam_provision_api_pb2_grpc.ProvisionServiceServicer):  # type: ignore[misc]
-    """Hands out options and endpoints, and remembers who asked."""
+    """Serves options and endpoints, and records the id of the worker."""
 
-    asked: str | None = None
+    worker_id: str | None = None
 
-    def GetProvisionInfo(self, request: Any, context: Any) -> Any:  # noqa: N802 the service has it so
-        self.asked = dict(context.invocation_metadata()).get("worker_id")
+    def GetProvisionInfo(self, request: Any, context: Any) -> Any:  # noqa: N802 the service defines the name
+        self.worker_id = dict(context.invocation_metadata()).get("worker_id")
         info = beam_provision_api_pb2.ProvisionInfo()
         info.pipeline_options.update({"beam:option:experiments:v1": ["x"]})
         info.control_endpoint.url, info.logging_endpoint.url = "localhost:1", "localhost:2"
@@ -40,10 +40,10 @@ def service() -> Iterator[tuple[_Provision, str]]:
     server.stop(None)
 
 
-def test_beams_worker_finds_what_the_runner_has_for_it(service: tuple[_Provision, str]) -> None:
+def test_the_environment_of_beams_worker_comes_from_the_runner(service: tuple[_Provision, str]) -> None:
     servicer, address = service
     variables = worker_environment("7", provision("7", address))
-    assert servicer.asked == "7"
+    assert servicer.worker_id == "7"
     assert json.loads(variables["PIPELINE_OPTIONS"]) == {"beam:option:experiments:v1": ["x"]}
     assert variables["WORKER_ID"] == "7"
     assert "STATUS_API_SERVICE_DESCRIPTOR" not in variables

@@ -46,7 +46,7 @@ WRONG = {
     "no config": (["extract", "--config=/no/where.yaml"], "There is no file at --config=/no/where.yaml."),
     "a bad runner option": (["extract", "--input=.", "--output=o", "--direct_num_workers=x"], "invalid int value: 'x'"),
     "an option of samples": (["samples", "d", "--sed=1"], "There is no option '--sed=1'"),
-    "no samples": (["samples", "d", "--images_per_class=0"], "--images_per_class is at least 1, found 0"),
+    "no samples": (["samples", "d", "--images_per_class=0"], "--images_per_class is at least 1, found '0'"),
 }
 
 
@@ -161,7 +161,7 @@ def test_an_interrupt_ends_it_with_130_and_leaves_no_success(samples: Path, tmp_
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], *([name, "--help"] for name in COMMANDS)], ids=str)
 def test_help_loads_neither_beam_nor_tensorflow(arguments: list[str]) -> None:
     code = (
-        "import sys; from beam_job.cli import main\n"
+        "import sys; from beam_job.cli.main import main\n"
         f"try: main({arguments!r})\n"
         "except SystemExit: pass\n"
         "heavy = {'tensorflow', 'apache_beam', 'numpy', 'keras', 'google.cloud.storage'} & set(sys.modules)\n"

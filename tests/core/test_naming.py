@@ -15,7 +15,7 @@ shards = st.builds(
 
 
 @given(shards)
-def test_a_name_is_parsed_as_it_was_built(shard: ShardName) -> None:
+def test_parsing_a_name_returns_the_shard(shard: ShardName) -> None:
     assert ShardName.parse(str(shard)) == shard
     assert naming.is_ours(shard.file_name(".tfrecord"), SUFFIXES)
     assert naming.is_ours(shard.receipt_name, SUFFIXES)
@@ -40,7 +40,7 @@ def test_other_names_are_refused(name: str) -> None:
         "train-00000-of-00001.other",
     ],
 )
-def test_files_of_others_are_not_ours(path: str) -> None:
+def test_other_files_are_not_ours(path: str) -> None:
     assert not naming.is_ours(path, SUFFIXES)
 
 

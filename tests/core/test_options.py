@@ -8,7 +8,7 @@ from beam_job.core.options import ExtractOptions, extract_fields
 from beam_job.core.values import ImageSize, SplitFractions, ValueRange
 
 
-def test_values_as_text_and_typed_are_the_same() -> None:
+def test_text_and_typed_values_are_equivalent() -> None:
     text = ExtractOptions.of(
         input="i", output="o", image_size="160", input_range="-1,1", splits="train=0.9,test=0.1", num_shards="3"
     )
@@ -23,13 +23,13 @@ def test_values_as_text_and_typed_are_the_same() -> None:
     assert text == typed
 
 
-def test_flat_values_give_the_options_back_through_json() -> None:
+def test_flat_values_round_trip_through_json() -> None:
     options = ExtractOptions.of(input="i", output="o", image_size="160x224", splits="a=0.5,b=0.5", overwrite="true")
     assert ExtractOptions.of(**json.loads(json.dumps(options.flat()))) == options
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("values", "message"),
     [
         ({"output": "o"}, "--input is required"),
         ({"input": "i"}, "--output is required"),
@@ -53,17 +53,17 @@ def test_flat_values_give_the_options_back_through_json() -> None:
         ({"overwrite": "perhaps"}, "--overwrite is written true or false"),
     ],
 )
-def test_a_wrong_value_is_one_sentence(values: dict[str, Any], words: str) -> None:
+def test_a_wrong_value_is_reported_in_one_sentence(values: dict[str, Any], message: str) -> None:
     complete = (
         values if len(values) == 1 and set(values) <= {"input", "output"} else {"input": "i", "output": "o", **values}
     )
     with pytest.raises(UsageError) as caught:
         ExtractOptions.of(**complete)
-    assert words in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_every_option_says_what_it_is() -> None:
+def test_every_option_has_a_help_text() -> None:
     for _, field in extract_fields():
         assert field.metadata["help"].endswith("."), field.name
         assert field.name == field.name.lower()

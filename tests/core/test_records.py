@@ -22,14 +22,14 @@ receipts = st.builds(
 
 
 @given(receipts)
-def test_a_receipt_comes_back_from_json(receipt: ShardReceipt) -> None:
+def test_a_receipt_round_trips_through_json(receipt: ShardReceipt) -> None:
     assert ShardReceipt.from_json(json.loads(json.dumps(receipt.to_json()))) == receipt
     assert receipt.examples == receipt.records + len(receipt.error_rows)
 
 
 def test_an_error_row_names_the_example_and_the_error() -> None:
-    row = ErrorRow.of(ExampleRef("a", "/a.jpg"), CorruptExampleError("expected a whole JPEG"))
-    assert row == ErrorRow("a", "/a.jpg", "decode", "CorruptExampleError", "expected a whole JPEG")
+    row = ErrorRow.of(ExampleRef("a", "/a.jpg"), CorruptExampleError("expected a complete JPEG"))
+    assert row == ErrorRow("a", "/a.jpg", "decode", "CorruptExampleError", "expected a complete JPEG")
 
 
 def test_an_example_needs_an_id() -> None:

@@ -21,11 +21,11 @@ REFS = [ExampleRef("a", "/a.jpg", label="x", version="1"), ExampleRef("b", "/b.j
 IDENTITY = {"model": "digest", "labels": ["x", "y"]}
 
 
-def write(output: Path, fingerprint: str = "wanted") -> ShardReceipt:
-    with commit.new_shard(str(output), SHARD, ["tfrecord"], SCHEMA) as new:
-        new.add(FeatureRecord("a", 1, {"feature": np.arange(3, dtype=np.float32)}))
-        new.add(ErrorRow("b", "/b.jpg", "decode", "CorruptExampleError", "expected a whole JPEG"))
-    receipt = new.receipt(SHARD, fingerprint, {"a": "1", "b": "2"}, {"wall": 0.5})
+def write(output: Path, fingerprint: str = "expected") -> ShardReceipt:
+    with commit.new_shard(str(output), SHARD, ["tfrecord"], SCHEMA) as new_shard:
+        new_shard.add(FeatureRecord("a", 1, {"feature": np.arange(3, dtype=np.float32)}))
+        new_shard.add(ErrorRow("b", "/b.jpg", "decode", "CorruptExampleError", "expected a complete JPEG"))
+    receipt = new_shard.receipt(SHARD, fingerprint, {"a": "1", "b": "2"}, {"wall": 0.5})
     commit.write_receipt(str(output), SHARD, receipt)
     return receipt
 
@@ -41,33 +41,33 @@ def test_a_receipt_accounts_for_the_file(tmp_path: Path) -> None:
 
 def test_a_committed_shard_is_found_by_its_fingerprint_only(tmp_path: Path) -> None:
     receipt = write(tmp_path)
-    assert commit.find_receipt(str(tmp_path), SHARD, "wanted") == receipt
+    assert commit.find_receipt(str(tmp_path), SHARD, "expected") == receipt
     assert commit.find_receipt(str(tmp_path), SHARD, "other") is None
-    assert commit.find_receipt(str(tmp_path), ShardName("train", 1, 2), "wanted") is None
+    assert commit.find_receipt(str(tmp_path), ShardName("train", 1, 2), "expected") is None
 
 
 def test_a_file_without_a_receipt_is_not_committed(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / SHARD.receipt_name).unlink()
-    assert commit.find_receipt(str(tmp_path), SHARD, "wanted") is None
+    assert commit.find_receipt(str(tmp_path), SHARD, "expected") is None
 
 
 def test_a_receipt_without_its_file_is_not_committed(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / FILE).unlink()
-    assert commit.find_receipt(str(tmp_path), SHARD, "wanted") is None
+    assert commit.find_receipt(str(tmp_path), SHARD, "expected") is None
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"not json", b'{"shard": 1}', b"\xff", b'{"files": []}'])
-def test_a_damaged_receipt_is_none(tmp_path: Path, content: bytes) -> None:
+def test_a_shard_with_a_damaged_receipt_is_not_committed(tmp_path: Path, content: bytes) -> None:
     write(tmp_path)
     (tmp_path / SHARD.receipt_name).write_bytes(content)
-    assert commit.find_receipt(str(tmp_path), SHARD, "wanted") is None
+    assert commit.find_receipt(str(tmp_path), SHARD, "expected") is None
 
 
 def test_an_interrupted_shard_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), commit.new_shard(str(tmp_path), SHARD, ["tfrecord"], SCHEMA) as new:
-        new.add(FeatureRecord("a", 0, {"feature": np.zeros(3, np.float32)}))
+    with pytest.raises(KeyboardInterrupt), commit.new_shard(str(tmp_path), SHARD, ["tfrecord"], SCHEMA) as new_shard:
+        new_shard.add(FeatureRecord("a", 0, {"feature": np.zeros(3, np.float32)}))
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 

@@ -1,4 +1,4 @@
-"""Other readers, on our output as it is."""
+"""Our output, unmodified, in other readers."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ def expected(dataset: Path) -> dict[str, dict[str, object]]:
     return records_of(dataset)
 
 
-def test_tensorflow_datasets_reads_it(dataset: Path, expected: dict[str, dict[str, object]]) -> None:
+def test_tensorflow_datasets_reads_the_dataset(dataset: Path, expected: dict[str, dict[str, object]]) -> None:
     builder = tfds.builder_from_directory(str(dataset))
     assert set(builder.info.splits) == {"train", "validation", "test"}
     assert builder.info.features["feature"].shape == (1280,)
@@ -67,11 +67,11 @@ def test_load_features_is_ready_to_batch(dataset: Path, expected: dict[str, dict
     assert len(pairs) == count
     by_value = {record["feature"].tobytes(): record["label"] for record in expected.values()}  # type: ignore[attr-defined]
     assert all(by_value[feature.tobytes()] == label for feature, label in pairs)
-    again = list(loaded.as_numpy_iterator())
-    assert all(np.array_equal(one[0], two[0]) for one, two in zip(pairs, again, strict=True))
+    repeated = list(loaded.as_numpy_iterator())
+    assert all(np.array_equal(one[0], two[0]) for one, two in zip(pairs, repeated, strict=True))
 
 
-def test_a_head_trains_on_it(dataset: Path) -> None:
+def test_a_head_trains_on_the_dataset(dataset: Path) -> None:
     train = beam_job.load_features(str(dataset), "train").shuffle(1000, seed=0).batch(64)
     test = beam_job.load_features(str(dataset), "test").batch(64)
     head = tf.keras.Sequential([tf.keras.layers.Dense(12)])
@@ -89,12 +89,12 @@ def test_several_layers_are_read_by_name_and_shape(few: Path, tmp_path: Path) ->
     top = "efficientnet_lite0_1_head_bn_relu6_1_Relu6"
     shapes = {"default": (1280,), "logits": (1000,), top: (1280,)}
     assert result.features == {f"feature/{name}": shape for name, shape in shapes.items()}
-    ours = {name: values.shape for name, values in next(iter(beam_job.load_features(output)))[0].items()}
-    assert ours == shapes
+    loaded = {name: values.shape for name, values in next(iter(beam_job.load_features(output)))[0].items()}
+    assert loaded == shapes
     builder = tfds.builder_from_directory(output)
     example = next(iter(builder.as_dataset(split="train").as_numpy_iterator()))
     assert {name: values.shape for name, values in example["feature"].items()} == shapes
-    assert (example["feature"]["default"] <= example["feature"][top]).all()  # a mean is no more than the largest
+    assert (example["feature"]["default"] <= example["feature"][top]).all()  # a mean is at most the maximum
     schema = text_format.Parse((tmp_path / "out" / naming.SCHEMA).read_text(), schema_pb2.Schema())
     assert {feature.name for feature in schema.feature} == {"id", "label", *(f"feature/{name}" for name in shapes)}
 
@@ -107,7 +107,7 @@ def test_a_map_keeps_its_shape(few: Path, tmp_path: Path) -> None:
     assert example["feature"].shape == (3, 3, 1280)
 
 
-def test_a_missing_dataset_or_split_is_one_sentence(dataset: Path, tmp_path: Path) -> None:
+def test_a_missing_dataset_or_split_is_reported_in_one_sentence(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="There is no complete dataset at"):
         beam_job.load_features(str(tmp_path))
     with pytest.raises(

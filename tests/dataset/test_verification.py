@@ -26,10 +26,10 @@ def first_shard(folder: Path) -> Path:
 
 
 def test_a_complete_dataset(dataset: Path) -> None:
-    found = beam_job.verify(str(dataset))
-    assert found.problems == ()
-    assert found.records == 1008
-    assert found.shards == len(list(dataset.glob("*.tfrecord")))
+    result = beam_job.verify(str(dataset))
+    assert result.problems == ()
+    assert result.records == 1008
+    assert result.shards == len(list(dataset.glob("*.tfrecord")))
 
 
 def flip_a_bit(folder: Path) -> None:
@@ -55,7 +55,7 @@ def damage_a_receipt(folder: Path) -> None:
 
 
 def rewrite(folder: Path, change: Callable[[list[bytes]], list[bytes]]) -> None:
-    """Writes a shard anew with other records, all framing right."""
+    """Rewrites a shard with other records and valid framing."""
     path = first_shard(folder)
     with path.open("rb") as file:
         records = list(read_records(file))
@@ -119,7 +119,7 @@ def change_a_count(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("damage", "words"),
+    ("damage", "message"),
     [
         (flip_a_bit, "record 0 is damaged"),
         (flip_a_bit, "does not match run.json"),
@@ -142,13 +142,13 @@ def change_a_count(folder: Path) -> None:
         (change_a_count, "1009 examples went in, but there are 1008 records and 0 error rows"),
     ],
 )
-def test_every_damage_is_a_line(
-    copy: Path, damage: Callable[[Path], None], words: str, capsys: pytest.CaptureFixture[str]
+def test_every_damage_is_reported_in_a_line(
+    copy: Path, damage: Callable[[Path], None], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damage(copy)
     assert main(["verify", str(copy)]) == 1
     lines = capsys.readouterr().out.splitlines()
-    assert any(words in line for line in lines), lines
+    assert any(message in line for line in lines), lines
 
 
 def test_on_the_command_line(dataset: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Heads on real features; the served model agrees with the head on the stored feature."""
+"""Heads trained on real features, and their SavedModels, which must agree with them on stored features."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ def trained(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> HeadResu
 
 
 @pytest.fixture(scope="module")
-def ask(trained: HeadResult) -> Any:
-    """The SavedModel's own signature."""
+def serve(trained: HeadResult) -> Any:
+    """The serving signature of the SavedModel."""
     return tf.saved_model.load(f"{trained.head}/saved_model").signatures["serving_default"]
 
 
 @pytest.fixture
-def quick(few: Path, tmp_path: Path, small_model: dict[str, str]) -> Path:
-    """A dataset of 40 images with three numbers each."""
-    beam_job.extract(str(few), str(tmp_path / "quick"), **small_model)
-    return tmp_path / "quick"
+def small_dataset(few: Path, tmp_path: Path, small_model: dict[str, str]) -> Path:
+    """A dataset of 40 images with feature vectors of length 3."""
+    beam_job.extract(str(few), str(tmp_path / "small_dataset"), **small_model)
+    return tmp_path / "small_dataset"
 
 
 def test_a_head_classifies_held_out_examples(trained: HeadResult, dataset: Path) -> None:
     splits = Dataset.open(str(dataset)).splits
     assert trained.examples == {name: split["records"] for name, split in splits.items()}
     assert set(trained.evaluations) == {"linear probe", "head", "nearest neighbours"}
-    for found in trained.evaluations.values():
-        assert found.accuracy > 0.95
+    for evaluation in trained.evaluations.values():
+        assert evaluation.accuracy > 0.95
     losses = [epoch.validation_loss for epoch in trained.epochs if epoch.model == "head"]
     assert min(losses) < losses[0]
 
@@ -58,96 +58,96 @@ def test_the_files_of_a_head(trained: HeadResult) -> None:
     assert metrics["evaluations"]["head"]["accuracy"] == trained.accuracy
     assert len(metrics["epochs"]) == len(trained.epochs)
     for name in ("epochs", "calibration", "confusion"):
-        with Image.open(Path(trained.head, f"{name}.png")) as picture:
-            assert min(picture.size) > 200
-            assert len(set(picture.convert("L").tobytes())) > 10
+        with Image.open(Path(trained.head, f"{name}.png")) as plot:
+            assert min(plot.size) > 200
+            assert len(set(plot.convert("L").tobytes())) > 10
 
 
 def special_images(photograph: Image.Image) -> dict[str, bytes]:
-    """Pictures that have to be turned, composited or converted before a model sees them."""
+    """Images that must be rotated, composited or converted before they reach a model."""
 
-    def saved(picture: Image.Image, form: str, **options: Any) -> bytes:
+    def saved(image: Image.Image, kind: str, **settings: Any) -> bytes:
         file = io.BytesIO()
-        picture.save(file, form, **options)
+        image.save(file, kind, **settings)
         return file.getvalue()
 
-    small, found = photograph.resize((300, 200)), {}
+    small, images = photograph.resize((300, 200)), {}
     for orientation in range(1, 9):
         exif = Image.Exif()
         exif[0x010F], exif[0x0112] = "a camera", orientation
-        found[f"turned-{orientation}.jpg"] = saved(small, "JPEG", exif=exif)
+        images[f"rotated-{orientation}.jpg"] = saved(small, "JPEG", exif=exif)
     alpha = Image.linear_gradient("L").resize(small.size)
-    found["clear.png"] = saved(Image.merge("RGBA", (*small.split(), alpha)), "PNG")
-    found["palette.png"] = saved(small.quantize(64), "PNG")
-    found["gray.jpg"] = saved(small.convert("L"), "JPEG")
-    found["plain.bmp"] = saved(small, "BMP")
-    found["plain.webp"] = saved(small, "WEBP", lossless=True)
-    return found
+    images["transparent.png"] = saved(Image.merge("RGBA", (*small.split(), alpha)), "PNG")
+    images["palette.png"] = saved(small.quantize(64), "PNG")
+    images["gray.jpg"] = saved(small.convert("L"), "JPEG")
+    images["plain.bmp"] = saved(small, "BMP")
+    images["plain.webp"] = saved(small, "WEBP", lossless=True)
+    return images
 
 
-def test_the_served_model_agrees_with_the_head_on_the_stored_feature(
-    trained: HeadResult, ask: Any, samples: Path, dataset: Path, tmp_path: Path
+def test_the_saved_model_agrees_with_the_head_on_stored_features(
+    trained: HeadResult, serve: Any, samples: Path, dataset: Path, tmp_path: Path
 ) -> None:
     head = tf.keras.models.load_model(f"{trained.head}/head.keras")
     table = Dataset.open(str(dataset)).table("test")
     chosen = slice(0, 40)
     expected = head.predict(table.features[chosen], verbose=0)
-    said = ask(image_bytes=tf.constant([(samples / example_id).read_bytes() for example_id in table.ids[chosen]]))
-    np.testing.assert_allclose(said["probabilities"], expected, atol=1e-4)
-    assert [name.decode() for name in said["classes"][0].numpy()] == Dataset.open(str(dataset)).labels
+    served = serve(image_bytes=tf.constant([(samples / example_id).read_bytes() for example_id in table.ids[chosen]]))
+    np.testing.assert_allclose(served["probabilities"], expected, atol=1e-4)
+    assert [name.decode() for name in served["classes"][0].numpy()] == Dataset.open(str(dataset)).labels
 
 
-def test_the_served_model_decodes_every_format_as_the_job_does(
-    trained: HeadResult, ask: Any, samples: Path, tmp_path: Path
+def test_the_saved_model_decodes_every_format_like_the_job(
+    trained: HeadResult, serve: Any, samples: Path, tmp_path: Path
 ) -> None:
     head = tf.keras.models.load_model(f"{trained.head}/head.keras")
     with Image.open(next(samples.glob("cat/*.jpg"))) as photograph:
-        pictures = special_images(photograph.convert("RGB"))
-    for name, data in pictures.items():
-        (tmp_path / "pictures").mkdir(exist_ok=True)
-        (tmp_path / "pictures" / name).write_bytes(data)
-    beam_job.extract(f"{tmp_path}/pictures/*", str(tmp_path / "features"))
+        images = special_images(photograph.convert("RGB"))
+    for name, data in images.items():
+        (tmp_path / "images").mkdir(exist_ok=True)
+        (tmp_path / "images" / name).write_bytes(data)
+    beam_job.extract(f"{tmp_path}/images/*", str(tmp_path / "features"))
     table = Dataset.open(str(tmp_path / "features")).table("train")
-    assert len(table.ids) == len(pictures)
+    assert len(table.ids) == len(images)
     logits = tf.keras.Model(head.inputs, head.layers[-2].output)
     weights, bias = head.layers[-1].get_weights()
     expected = logits.predict(table.features, verbose=0) @ weights + bias
-    said = ask(image_bytes=tf.constant([pictures[Path(example_id).name] for example_id in table.ids]))
-    found = np.log(np.maximum(said["probabilities"], 1e-30))
-    # Logits are known up to a number that is the same for all classes of an image.
+    served = serve(image_bytes=tf.constant([images[Path(example_id).name] for example_id in table.ids]))
+    found = np.log(np.maximum(served["probabilities"], 1e-30))
+    # Probabilities give the logits of an image up to a constant.
     difference = (found - found.max(1, keepdims=True)) - (expected - expected.max(1, keepdims=True))
     assert np.abs(difference[found > -40]).max() < 0.05
-    turned = {
-        Path(example_id).name: row for example_id, row in zip(table.ids, said["probabilities"].numpy(), strict=True)
+    by_name = {
+        Path(example_id).name: row for example_id, row in zip(table.ids, served["probabilities"].numpy(), strict=True)
     }
-    assert not np.allclose(turned["turned-1.jpg"], turned["turned-6.jpg"], atol=1e-7)
+    assert not np.allclose(by_name["rotated-1.jpg"], by_name["rotated-6.jpg"], atol=1e-7)
 
 
-def test_the_same_seed_gives_the_same_head(quick: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_head(small_dataset: Path, tmp_path: Path) -> None:
     heads = [
-        beam_job.train_head(str(quick), head=str(tmp_path / f"head-{number}"), epochs=3, seed=seed)
+        beam_job.train_head(str(small_dataset), head=str(tmp_path / f"head-{number}"), epochs=3, seed=seed)
         for number, seed in enumerate((1, 1, 2))
     ]
     first, second, other = ([epoch.loss for epoch in head.epochs] for head in heads)
     assert first == second != other
 
 
-def test_missing_splits_are_taken_from_the_training_split(quick: Path, tmp_path: Path) -> None:
-    found = beam_job.train_head(str(quick), epochs=1)
-    assert sum(found.examples.values()) == 40
-    assert set(found.examples) == {"train", "validation", "test"}
-    assert found.head == f"{quick}-head"
-    assert Path(found.head, "head.keras").exists()
+def test_missing_splits_are_taken_from_the_training_split(small_dataset: Path, tmp_path: Path) -> None:
+    result = beam_job.train_head(str(small_dataset), epochs=1)
+    assert sum(result.examples.values()) == 40
+    assert set(result.examples) == {"train", "validation", "test"}
+    assert result.head == f"{small_dataset}-head"
+    assert Path(result.head, "head.keras").exists()
 
 
-def test_several_labels_for_an_image(few: Path, tmp_path: Path, small_model: dict[str, str]) -> None:
-    rows = [f"{path},{path.parent.name}|{'even' if place % 2 else 'odd'}" for place, path in enumerate(few.glob("*/*"))]
+def test_several_labels_per_image(few: Path, tmp_path: Path, small_model: dict[str, str]) -> None:
+    rows = [f"{path},{path.parent.name}|{'even' if index % 2 else 'odd'}" for index, path in enumerate(few.glob("*/*"))]
     (tmp_path / "images.csv").write_text("\n".join(["uri,label", *rows, ""]))
     beam_job.extract(str(tmp_path / "images.csv"), str(tmp_path / "out"), **small_model)
-    found = beam_job.train_head(str(tmp_path / "out"), multi_label="|", epochs=2, hidden=4)
-    assert found.classes == ["cat", "coffee", "coins", "even", "odd", "rocket"]
-    assert found.evaluations["head"].confusion is None
-    serve = tf.saved_model.load(f"{found.head}/saved_model").signatures["serving_default"]
+    result = beam_job.train_head(str(tmp_path / "out"), multi_label="|", epochs=2, hidden=4)
+    assert result.classes == ["cat", "coffee", "coins", "even", "odd", "rocket"]
+    assert result.evaluations["head"].confusion is None
+    serve = tf.saved_model.load(f"{result.head}/saved_model").signatures["serving_default"]
     data = next(few.glob("cat/*.jpg")).read_bytes()
     probabilities = serve(image_bytes=tf.constant([data]))["probabilities"].numpy()
     assert probabilities.shape == (1, 6)
@@ -157,8 +157,8 @@ def test_several_labels_for_an_image(few: Path, tmp_path: Path, small_model: dic
 def test_from_bucket_to_bucket(few: Path, bucket: Bucket, small_model: dict[str, str]) -> None:
     out = bucket.url("features")
     beam_job.extract(str(few), out, **small_model)
-    found = beam_job.train_head(out, epochs=1)
-    assert found.head == f"{out}-head"
+    result = beam_job.train_head(out, epochs=1)
+    assert result.head == f"{out}-head"
     names = bucket.list("features-head/")
     assert {"features-head/head.keras", "features-head/metrics.json", "features-head/saved_model/saved_model.pb"} <= {
         *names
@@ -171,7 +171,7 @@ def test_from_bucket_to_bucket(few: Path, bucket: Bucket, small_model: dict[str,
     assert b"nearest neighbours" in bucket.read("features-report.html")
 
 
-def test_rare_classes_weigh_as_much_as_frequent_ones() -> None:
+def test_rare_classes_have_the_weight_of_frequent_classes() -> None:
     truth = np.eye(2, dtype=bool)[[0] * 9 + [1]]
     weights = _weights(truth)
     assert weights[:9].sum() == pytest.approx(weights[9:].sum())
@@ -179,12 +179,12 @@ def test_rare_classes_weigh_as_much_as_frequent_ones() -> None:
 
 
 def test_a_dataset_that_is_too_small_is_refused(
-    few: Path, quick: Path, tmp_path: Path, small_model: dict[str, str]
+    few: Path, small_dataset: Path, tmp_path: Path, small_model: dict[str, str]
 ) -> None:
     with pytest.raises(InputError, match="no complete dataset"):
         beam_job.train_head(str(tmp_path / "nothing"))
     with pytest.raises(InputError, match="no feature 'top'"):
-        beam_job.train_head(str(quick), feature="top")
+        beam_job.train_head(str(small_dataset), feature="top")
     shutil.copytree(few / "cat", tmp_path / "one" / "cat")
     beam_job.extract(str(tmp_path / "one"), str(tmp_path / "one-class"), **small_model)
     with pytest.raises(InputError, match="at least two classes"):
@@ -195,25 +195,27 @@ def test_a_dataset_that_is_too_small_is_refused(
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("mine")
     with pytest.raises(OutputError, match="found something else"):
-        beam_job.train_head(str(quick), head=str(tmp_path / "precious"))
+        beam_job.train_head(str(small_dataset), head=str(tmp_path / "precious"))
     assert (tmp_path / "precious" / "thesis.txt").exists()
 
 
-def test_a_missing_matplotlib_is_reported_before_the_training(quick: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # what Python takes for a module that is not there
+def test_a_missing_matplotlib_is_reported_before_the_training(
+    small_dataset: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # makes the import fail
     epochs: list[object] = []
     with pytest.raises(UsageError, match=r"pip install 'beam_job\[heads\]'"):
-        train_head(str(quick), HeadOptions(), epochs.append)
+        train_head(str(small_dataset), HeadOptions(), epochs.append)
     assert not epochs
 
 
-def test_the_command(quick: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["train-head", str(quick), "--epochs=2", "--hidden=0"]) == 0
-    shown = capsys.readouterr()
-    assert "head: accuracy" in shown.out
-    assert "nearest neighbours: accuracy" in shown.out
-    assert "epoch   2  loss" in shown.err
-    assert main(["train-head", str(quick), "--epochs=1", "--json"]) == 0
+def test_the_train_head_command(small_dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train-head", str(small_dataset), "--epochs=2", "--hidden=0"]) == 0
+    output = capsys.readouterr()
+    assert "head: accuracy" in output.out
+    assert "nearest neighbours: accuracy" in output.out
+    assert "epoch   2  loss" in output.err
+    assert main(["train-head", str(small_dataset), "--epochs=1", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["examples"]["train"] > 20
-    assert main(["train-head", str(quick), "--epoch=1"]) == 2
+    assert main(["train-head", str(small_dataset), "--epoch=1"]) == 2
     assert "There is no option '--epoch=1'" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What every input must do, whatever it lists. A member's test class inherits this and provides ``path``."""
+"""The contract of inputs. The test class of an input inherits it and provides ``path``."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class SourceContract:
     def test_uris_can_be_read(self, source: Source) -> None:
         assert all(storage.exists(ref.uri) for ref in list_refs(source))
 
-    def test_it_travels_to_the_workers(self, source: Source) -> None:
+    def test_the_source_can_be_pickled(self, source: Source) -> None:
         assert list_refs(pickle.loads(pickle.dumps(source))) == list_refs(source)
 
-    def test_listing_twice_gives_the_same(self, source: Source) -> None:
+    def test_listing_is_repeatable(self, source: Source) -> None:
         assert list_refs(source) == list_refs(source)
 
-    def test_refs_fit_into_a_block(self, source: Source) -> None:
+    def test_refs_can_be_packed_into_a_block(self, source: Source) -> None:
         assert blocks.unpack(blocks.pack(list_refs(source))) == list_refs(source)

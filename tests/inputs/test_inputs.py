@@ -37,7 +37,7 @@ class TestClassFolders(SourceContract):
         labels = {ref.id: ref.label for ref in list_refs(open_source(str(root)))}
         assert labels == {"a/1.jpg": "a", "b/2.png": "b", "c/deep/3.JPEG": "c", "loose.jpg": None}
 
-    def test_hidden_files_and_other_suffixes_are_passed_over(self, root: Path) -> None:
+    def test_hidden_files_and_other_suffixes_are_ignored(self, root: Path) -> None:
         for name in ("a/.hidden.jpg", ".git/x.jpg", "a/.cache/x.jpg", "a/notes.txt", "README.md", "a/noSuffix"):
             (root / name).parent.mkdir(exist_ok=True)
             (root / name).write_bytes(b"x")
@@ -66,7 +66,7 @@ class TestGlob(SourceContract):
     def test_there_are_no_labels(self, root: Path) -> None:
         assert {ref.label for ref in list_refs(open_source(str(root / "**")))} == {None}
 
-    def test_only_what_matches(self, root: Path) -> None:
+    def test_only_matching_files_are_listed(self, root: Path) -> None:
         assert [ref.id for ref in list_refs(open_source(str(root / "a/*.jpg")))] == ["1.jpg"]
 
     def test_a_single_file(self, root: Path) -> None:
@@ -109,7 +109,7 @@ def test_all_columns_of_a_manifest(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "words"),
+    ("line", "message"),
     [
         ("not json", "expected a JSON object, found"),
         ("[1]", "expected a JSON object, found list"),
@@ -121,17 +121,17 @@ def test_all_columns_of_a_manifest(tmp_path: Path) -> None:
         (r'{"uri": "\ud800"}', "expected uri to be Unicode text"),
     ],
 )
-def test_a_bad_line_is_a_problem_of_that_example_alone(tmp_path: Path, line: str, words: str) -> None:
+def test_an_invalid_line_affects_only_its_example(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "images.jsonl"
     path.write_text(f'{{"uri": "before.jpg"}}\n{line}\n{{"uri": "after.jpg"}}\n')
     before, bad, after = open_source(str(path)).refs(str(path), ())
     assert (before.id, after.id) == ("before.jpg", "after.jpg")
     assert bad.id == "images.jsonl:2"
     assert bad.problem is not None
-    assert bad.problem.startswith(f"line 2: {words}")
+    assert bad.problem.startswith(f"line 2: {message}")
 
 
-def test_a_bad_row_of_csv_is_a_problem_of_that_example_alone(tmp_path: Path) -> None:
+def test_an_invalid_csv_row_affects_only_its_example(tmp_path: Path) -> None:
     path = tmp_path / "images.csv"
     path.write_text('uri,label\na.jpg,"x, with a comma"\nb.jpg,y,too,many\nc.jpg,z\n')
     one, bad, three = open_source(str(path)).refs(str(path), ())
@@ -140,7 +140,7 @@ def test_a_bad_row_of_csv_is_a_problem_of_that_example_alone(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "words"),
+    ("name", "content", "message"),
     [
         ("a.csv", "url,label\nx,y\n", "found url, label; rename the column"),
         ("a.csv", "", "has no rows"),
@@ -149,16 +149,14 @@ def test_a_bad_row_of_csv_is_a_problem_of_that_example_alone(tmp_path: Path) -> 
         ("a.jsonl", '{"path": "x"}\n', "found path"),
     ],
 )
-def test_a_manifest_that_cannot_be_right_is_refused_at_launch(
-    tmp_path: Path, name: str, content: str, words: str
-) -> None:
+def test_an_invalid_manifest_is_refused_at_launch(tmp_path: Path, name: str, content: str, message: str) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(InputError) as caught:
         open_source(str(tmp_path / name)).check()
-    assert words in str(caught.value)
+    assert message in str(caught.value)
 
 
-def test_an_input_that_does_not_exist(tmp_path: Path) -> None:
+def test_an_input_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="there is nothing at"):
         open_source(str(tmp_path / "nothing"))
     with pytest.raises(InputError, match="There is no manifest at"):

@@ -1,4 +1,4 @@
-"""Up to the edge of Dataflow: what the launcher would have the service do. The service itself was never asked."""
+"""What the launcher submits to Dataflow, received by a stub of its API. No test runs on the service itself."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.support.dataflow import Dataflow, serve_dataflow
 
 pytestmark = pytest.mark.timeout(180)
 LAUNCH = Path(__file__).parent.parent.parent / "launch" / "dataflow"
-# How Dataflow shows what a worker raised.
-WORKERS_ERROR = """Error message from worker: generic::unknown: Traceback (most recent call last):
+# Dataflow's format of an exception in a worker.
+WORKER_ERROR = """Error message from worker: generic::unknown: Traceback (most recent call last):
   File "apache_beam/runners/common.py", line 1, in apache_beam.runners.common.DoFnRunner.process
 beam_job.core.errors.InputError: Expected a label in every row. [while running 'Compute layout/Tally-ptransform-22']
 """
@@ -43,14 +43,14 @@ def photographs(bucket: Bucket, few: Path) -> str:
 
 
 def steps(bucket: Bucket, url: str) -> dict[str, Any]:
-    """The steps of a staged pipeline by their full names."""
+    """The steps of a staged pipeline by full name."""
     pipeline = beam_runner_api_pb2.Pipeline.FromString(bucket.read(url.removeprefix(f"gs://{bucket.name}/")))
     return {step.unique_name: step for step in pipeline.components.transforms.values()}
 
 
 @pytest.fixture(scope="module")
 def submitted(bucket: Bucket, photographs: str, dataflow: Dataflow) -> tuple[dict[str, Any], str]:
-    """The job that the submit script would have run with a GPU, and its last messages."""
+    """The job that the submit script submits for a GPU, and the output of the script."""
     environment = {
         **os.environ,
         "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}",
@@ -62,7 +62,7 @@ def submitted(bucket: Bucket, photographs: str, dataflow: Dataflow) -> tuple[dic
         "SERVICE_ACCOUNT": "worker@test-project.example",
         "SUBNETWORK": "regions/europe-west1/subnetworks/private",
     }
-    dataflow.error = WORKERS_ERROR
+    dataflow.error = WORKER_ERROR
     command = [LAUNCH / "submit.sh", photographs, bucket.url("out-gpu"), f"--dataflow_endpoint={dataflow.endpoint}"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2, done.stderr
@@ -87,11 +87,11 @@ def test_the_job_that_the_script_submits(submitted: tuple[dict[str, Any], str]) 
 def test_the_pipeline_that_is_staged(bucket: Bucket, submitted: tuple[dict[str, Any], str]) -> None:
     found = steps(bucket, submitted[0]["environment"]["sdkPipelineOptions"]["options"]["pipelineUrl"])
     assert {name for name in found if name in STEPS} == set(STEPS)
-    # The one grouping there is: of refs.
+    # The only grouping, which is of refs.
     assert "Extract shards/Gather shards" in found
 
 
-def test_what_goes_wrong_in_a_worker_is_one_sentence(submitted: tuple[dict[str, Any], str]) -> None:
+def test_an_error_in_a_worker_is_reported_in_one_sentence(submitted: tuple[dict[str, Any], str]) -> None:
     last = submitted[1].strip().splitlines()[-1]
     assert last == "beam-job: Expected a label in every row."
     assert "Traceback" not in submitted[1]
@@ -100,19 +100,24 @@ def test_what_goes_wrong_in_a_worker_is_one_sentence(submitted: tuple[dict[str, 
 def test_a_template_is_written_to_the_bucket(
     bucket: Bucket, photographs: str, dataflow: Dataflow, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = bucket.url("templates/job.json")
+    template_url = bucket.url("templates/job.json")
     jobs = len(dataflow.jobs)
-    # As Dataflow's own launcher calls the template, with its parameters and the service's options.
+    # The call that Dataflow's launcher makes, with the template's parameters and the service's options.
     arguments = ["extract", "--on=dataflow", f"--input={photographs}", f"--output={bucket.url('out-template')}"]
-    arguments += ["--overwrite=true", "--json", f"--template_location={place}", *dataflow.beam_options(bucket.name)]
+    arguments += [
+        "--overwrite=true",
+        "--json",
+        f"--template_location={template_url}",
+        *dataflow.beam_options(bucket.name),
+    ]
     assert main(arguments) == 0
-    assert json.loads(capsys.readouterr().out) == {"template": place}
+    assert json.loads(capsys.readouterr().out) == {"template": template_url}
     assert len(dataflow.jobs) == jobs
     template = json.loads(bucket.read("templates/job.json"))
     assert set(STEPS) <= set(steps(bucket, template["environment"]["sdkPipelineOptions"]["options"]["pipelineUrl"]))
 
 
-def test_the_parameters_of_the_template_are_the_options_that_the_code_takes() -> None:
+def test_the_template_parameters_match_the_options() -> None:
     written = json.loads((LAUNCH / "metadata.json").read_text())
     assert written == metadata(), "run make docs"
     names = [parameter["name"] for parameter in written["parameters"]]
@@ -123,7 +128,7 @@ def test_the_parameters_of_the_template_are_the_options_that_the_code_takes() ->
     ]
 
 
-def test_the_container_has_the_files_that_it_copies() -> None:
+def test_the_files_that_the_dockerfile_copies_exist() -> None:
     root = LAUNCH.parent.parent
     for line in (LAUNCH.parent / "Dockerfile").read_text().splitlines():
         words = line.split()
@@ -132,7 +137,7 @@ def test_the_container_has_the_files_that_it_copies() -> None:
 
 
 @pytest.mark.parametrize("script", ["build.sh", "submit.sh"])
-def test_the_scripts_say_what_they_miss(script: str) -> None:
+def test_the_scripts_report_missing_variables(script: str) -> None:
     environment = {"PATH": os.environ["PATH"]}
     done = subprocess.run([LAUNCH / script, "a", "b"], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode != 0

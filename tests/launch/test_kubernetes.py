@@ -1,4 +1,4 @@
-"""The manifests fit the schemas of Kubernetes and of Flink's operator, and what they start is what the code takes."""
+"""The manifests match the schemas of Kubernetes and the Flink operator, and their commands match our options."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def manifest(name: str) -> dict[str, Any]:
 
 
 def strict(schema: Any) -> Any:
-    """The schema, such that a field that it does not have is an error, as it is for kubectl."""
+    """The schema with unknown fields as errors, as in kubectl."""
     if not isinstance(schema, dict):
         return schema
     closed = {name: strict(part) for name, part in schema.items() if name != "properties"}
@@ -44,7 +44,7 @@ def strict(schema: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def flink_deployment(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The schema of a FlinkDeployment, from the operator's own artifact."""
+    """The schema of a FlinkDeployment, from the artifact of the operator."""
     folder = tmp_path_factory.mktemp("operator")
     if not shutil.which("mvn"):
         skip_or_fail("Maven is not installed")
@@ -61,33 +61,33 @@ def flink_deployment(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return schema
 
 
-def test_the_cluster_fits_the_operators_schema(flink_deployment: Any) -> None:
+def test_the_cluster_matches_the_schema_of_the_operator(flink_deployment: Any) -> None:
     jsonschema.validate(manifest("cluster.yaml"), flink_deployment)
 
 
 @pytest.mark.parametrize("path", [("taskManager", "replica"), ("flinkConfig",), ("taskManager", "podTemplate", "sepc")])
-def test_the_schema_knows_a_field_that_is_misspelt(flink_deployment: Any, path: tuple[str, ...]) -> None:
+def test_the_schema_refuses_a_misspelt_field(flink_deployment: Any, path: tuple[str, ...]) -> None:
     content = manifest("cluster.yaml")
-    place = content["spec"]
+    section = content["spec"]
     for name in path[:-1]:
-        place = place[name]
-    place[path[-1]] = {}
+        section = section[name]
+    section[path[-1]] = {}
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(content, flink_deployment)
 
 
-def test_the_submitting_job_fits_the_schema_of_kubernetes() -> None:
+def test_the_submitting_job_matches_the_schema_of_kubernetes() -> None:
     kubernetes_validate.validate(manifest("submit.yaml"), KUBERNETES, strict=True)
 
 
-def test_the_pod_of_a_task_manager_fits_the_schema_of_kubernetes() -> None:
+def test_the_pod_of_a_task_manager_matches_the_schema_of_kubernetes() -> None:
     spec = manifest("cluster.yaml")["spec"]["taskManager"]["podTemplate"]["spec"]
-    spec["containers"][0]["image"] = "what the operator puts in"
+    spec["containers"][0]["image"] = "set by the operator"
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "task-manager"}, "spec": spec}
     kubernetes_validate.validate(pod, KUBERNETES, strict=True)
 
 
-def test_the_submitting_job_says_what_the_code_takes() -> None:
+def test_the_submitting_job_uses_valid_options() -> None:
     (container,) = manifest("submit.yaml")["spec"]["template"]["spec"]["containers"]
     assert container["command"][0] == "beam-job"
     known, rest = build_parser().parse_known_args([*container["command"][1:], *container["args"]])
@@ -102,7 +102,7 @@ def test_the_submitting_job_says_what_the_code_takes() -> None:
     assert found["flink_master"].startswith(f"{manifest('cluster.yaml')['metadata']['name']}-rest:")
 
 
-def test_the_workers_have_memory_limits_of_their_own() -> None:
+def test_the_workers_have_their_own_memory_limits() -> None:
     for container in _task_manager_containers():
         assert container["name"] == "flink-main-container" or "memory" in container["resources"]["limits"]
 

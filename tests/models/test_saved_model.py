@@ -39,14 +39,16 @@ def test_an_output_is_chosen_by_name(tmp_path: Path, pixels: np.ndarray) -> None
     np.testing.assert_array_equal(features(options, pixels)["feature"], pixels.max((1, 2)))
 
 
-def test_integer_pixels_are_rounded_not_cut(tmp_path: Path) -> None:
+def test_integer_pixels_are_rounded_not_truncated(tmp_path: Path) -> None:
     options = ModelOptions(
         model=str(save_signatures(tmp_path / "model", dtype=tf.uint8)), input_range=ValueRange(0, 255)
     )
-    np.testing.assert_array_equal(features(options, np.full((1, 32, 32, 3), 99.7, np.float32)), [[100, 100, 100]])
+    np.testing.assert_array_equal(
+        features(options, np.full((1, 32, 32, 3), 99.7, np.float32))["feature"], [[100, 100, 100]]
+    )
 
 
-def test_the_frozen_graph_has_no_variables_and_leaves_the_model_alone(tmp_path: Path) -> None:
+def test_the_frozen_graph_has_no_variables_and_the_model_is_not_modified(tmp_path: Path) -> None:
     path = save_reusable(tmp_path / "model")
     before = storage.directory_digest(str(path))
     frozen = frozen_model(describe_model(ModelOptions(model=str(path), input_range=RANGE)))
@@ -66,15 +68,15 @@ def test_a_model_in_a_bucket_is_copied_once(
     before = set(model_cache.glob("copied/*"))
     np.testing.assert_allclose(features(options, pixels)["feature"], pixels.mean((1, 2)), rtol=1e-5)
     (copy,) = {path for path in set(model_cache.glob("copied/*")) - before if path.is_dir()}
-    written = (copy / "saved_model.pb").stat().st_mtime_ns
+    modified = (copy / "saved_model.pb").stat().st_mtime_ns
     assert describe_model(options).digest == describe_model(ModelOptions(model=str(path), input_range=RANGE)).digest
-    assert (copy / "saved_model.pb").stat().st_mtime_ns == written
+    assert (copy / "saved_model.pb").stat().st_mtime_ns == modified
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
-        ({}, "does not say which values its pixels have; give --input_range=0,1"),
+        ({}, "does not declare the range of its pixels; give --input_range=0,1"),
         ({"input_range": RANGE, "layer": (LayerChoice("nothing"),)}, "has no layer, output or tensor 'nothing'"),
         (
             {"input_range": RANGE, "image_size": ImageSize(33, 33)},
@@ -83,15 +85,17 @@ def test_a_model_in_a_bucket_is_copied_once(
     ],
     ids=str,
 )
-def test_what_the_model_does_not_say_is_asked_for(tmp_path: Path, options: dict[str, object], words: str) -> None:
+def test_missing_and_wrong_options_are_reported_in_one_sentence(
+    tmp_path: Path, options: dict[str, object], message: str
+) -> None:
     path = str(save_signatures(tmp_path / "model"))
     with pytest.raises(ModelError) as caught:
         frozen_model(describe_model(ModelOptions(model=path, **options)))  # type: ignore[arg-type]
-    assert words in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_model_of_any_size_needs_one(tmp_path: Path, pixels: np.ndarray) -> None:
+def test_a_model_without_a_fixed_size_needs_image_size(tmp_path: Path, pixels: np.ndarray) -> None:
     path = str(save_signatures(tmp_path / "model", size=None))
     with pytest.raises(ModelError, match="images of any size; give the size to use it with"):
         describe_model(ModelOptions(model=path, input_range=RANGE))
@@ -99,7 +103,7 @@ def test_a_model_of_any_size_needs_one(tmp_path: Path, pixels: np.ndarray) -> No
     np.testing.assert_allclose(features(options, pixels)["feature"], pixels.mean((1, 2)), rtol=1e-5)
 
 
-def test_several_outputs_and_no_word_which(tmp_path: Path) -> None:
+def test_a_model_with_several_outputs_needs_layer(tmp_path: Path) -> None:
     options = ModelOptions(model=str(save_signatures(tmp_path / "model", outputs=2)), input_range=RANGE)
     with pytest.raises(ModelError, match="several outputs; choose with --layer: largest, means"):
         frozen_model(describe_model(options))
@@ -110,22 +114,22 @@ def test_a_text_model_is_refused(tmp_path: Path) -> None:
         describe_model(ModelOptions(model=str(save_text_model(tmp_path / "model")), input_range=RANGE))
 
 
-def test_what_is_no_model(tmp_path: Path) -> None:
+def test_a_path_that_is_not_a_model_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "damaged").mkdir()
     (tmp_path / "damaged/saved_model.pb").write_bytes(b"\xff\xff")
-    for name, words in {
+    for name, message in {
         "nothing": "Expected --model to be efficientnet-lite0",
         "empty": "Expected a SavedModel with a file saved_model.pb",
         "damaged": "cannot be loaded",
     }.items():
-        with pytest.raises(ModelError, match=words):
+        with pytest.raises(ModelError, match=message):
             describe_model(ModelOptions(model=str(tmp_path / name), input_range=RANGE))
     with pytest.raises(ModelError, match="did you mean 'efficientnet-lite0'"):
         describe_model(ModelOptions(model="eficientnet-lite0"))
 
 
-def test_a_model_that_changes_under_a_run_is_noticed(tmp_path: Path) -> None:
+def test_a_model_that_changes_during_a_run_is_refused(tmp_path: Path) -> None:
     path = save_reusable(tmp_path / "model")
     spec = describe_model(ModelOptions(model=str(path), input_range=RANGE))
     (path / "fingerprint.pb").write_bytes(b"other")

@@ -1,4 +1,4 @@
-"""Hub handles through tensorflow_hub's own resolver, against a server that answers as the hub does."""
+"""TF Hub handles, resolved by tensorflow_hub from a server that behaves like TF Hub."""
 
 from pathlib import Path
 
@@ -56,7 +56,7 @@ def test_an_uncompressed_model_in_a_bucket(
         assert requests == ["/google/means/2?tf-hub-format=uncompressed"]
 
 
-def test_a_handle_that_leads_nowhere_says_what_to_do() -> None:
+def test_the_error_for_an_unavailable_model_explains_what_to_do() -> None:
     with serve_hub({"/google/broken/1": b"no archive"}) as (address, _):
         with pytest.raises(
             ModelError, match=r"There is no model at .*/google/nothing/1: the server answered 404"

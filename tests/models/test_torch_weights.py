@@ -60,26 +60,26 @@ def test_nothing_but_tensors_is_unpickled(tmp_path: Path, state: Any) -> None:
         read_torch_weights(path)
 
 
-def test_a_module_of_the_same_name_is_no_way_round(tmp_path: Path) -> None:
+def test_other_globals_of_torch_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     path.write_bytes(b"ctorch.serialization\nload\n(S'x'\ntR.")
     with pytest.raises(ModelError, match="only tensors may be unpickled"):
         read_torch_weights(path)
 
 
-@pytest.mark.parametrize("part", [0, 10, 0.3, 0.9, 0.9999])
-def test_a_truncated_file_is_one_sentence(tmp_path: Path, part: float) -> None:
+@pytest.mark.parametrize("length", [0, 10, 0.3, 0.9, 0.9999])
+def test_a_truncated_file_is_refused(tmp_path: Path, length: float) -> None:
     data = weight_file().read_bytes()
     path = tmp_path / "weights.pth"
-    path.write_bytes(data[: part if isinstance(part, int) else int(len(data) * part)])
+    path.write_bytes(data[: length if isinstance(length, int) else int(len(data) * length)])
     with pytest.raises(ModelError, match="Expected PyTorch weights in the legacy format"):
         read_torch_weights(path)
 
 
-def test_a_storage_whose_size_lies_is_refused(tmp_path: Path) -> None:
+def test_a_storage_with_a_false_size_is_refused(tmp_path: Path) -> None:
     data = weight_file().read_bytes()
-    place = data.rindex(struct.pack("<q", 1000), 0, len(data))
+    start = data.rindex(struct.pack("<q", 1000), 0, len(data))
     path = tmp_path / "weights.pth"
-    path.write_bytes(data[:place] + struct.pack("<q", 2**40) + data[place + 8 :])
+    path.write_bytes(data[:start] + struct.pack("<q", 2**40) + data[start + 8 :])
     with pytest.raises(ModelError, match="truncated"):
         read_torch_weights(path)

@@ -1,4 +1,4 @@
-"""What is found in features, in features that have it."""
+"""The checks of features, on features with known problems."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def clusters() -> tuple[np.ndarray, np.ndarray]:
     return (centres[labels] + random.normal(size=(300, 16))).astype(np.float32), labels
 
 
-def test_the_neighbours_are_those_of_scikit_learn() -> None:
+def test_neighbours_match_scikit_learn() -> None:
     features = np.random.default_rng(1).normal(size=(1300, 12)).astype(np.float32)
     found = nearest(features)
     distances, rows = NearestNeighbors(n_neighbors=6, metric="cosine").fit(features).kneighbors(features)
@@ -27,20 +27,20 @@ def test_the_neighbours_are_those_of_scikit_learn() -> None:
     np.testing.assert_allclose(found.cosines, 1 - distances[:, 1:], atol=1e-5)
 
 
-def test_healthy_features_raise_no_doubt(clusters: tuple[np.ndarray, np.ndarray]) -> None:
+def test_healthy_features_have_no_findings(clusters: tuple[np.ndarray, np.ndarray]) -> None:
     features, labels = clusters
     health = examine(features, labels, np.zeros(300, np.int64))
     assert (health.dead, health.not_finite, health.duplicates, health.leaks, health.doubtful) == (0, 0, [], [], [])
-    lengths = np.linalg.norm(features, axis=1)
-    assert health.norms == pytest.approx((lengths.min(), lengths.mean(), lengths.max()), rel=1e-6)
+    norms = np.linalg.norm(features, axis=1)
+    assert health.norms == pytest.approx((norms.min(), norms.mean(), norms.max()), rel=1e-6)
     assert sum(health.histogram) == 300
 
 
-def test_what_is_wrong_is_found(clusters: tuple[np.ndarray, np.ndarray]) -> None:
+def test_every_problem_is_found(clusters: tuple[np.ndarray, np.ndarray]) -> None:
     features, labels = (part.copy() for part in clusters)
     splits = np.arange(300) % 2
-    features[7] = features[4] * 2  # the same picture, brighter, in the other split
-    features[20] = features[22]  # the same picture in the same split
+    features[7] = features[4] * 2  # the same image, brighter, in the other split
+    features[20] = features[22]  # the same image in the same split
     labels[150] = 0  # lies among class 1
     features[250] = -20  # far from everything
     features[:, 3] = 0  # dead
@@ -55,13 +55,13 @@ def test_what_is_wrong_is_found(clusters: tuple[np.ndarray, np.ndarray]) -> None
     assert all(np.isfinite(points).all() for points in flat_maps(features).values())
 
 
-def test_unlabelled_rows_are_neither_doubted_nor_make_doubt(clusters: tuple[np.ndarray, np.ndarray]) -> None:
+def test_unlabelled_rows_give_no_doubtful_labels(clusters: tuple[np.ndarray, np.ndarray]) -> None:
     features, labels = clusters
     labels = np.where(np.arange(300) % 2 == 0, -1, labels)
     assert examine(features, labels, np.zeros(300, np.int64)).doubtful == []
 
 
-def test_features_that_are_all_the_same_lie_in_one_place() -> None:
+def test_identical_features_share_one_point() -> None:
     features = np.zeros((50, 4), np.float32)
     assert (flat_maps(features)["PCA"] == 0.5).all()
     health = examine(features, np.zeros(50, np.int64), np.zeros(50, np.int64))

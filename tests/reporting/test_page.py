@@ -1,4 +1,4 @@
-"""The page, in a real browser: it renders, answers, asks for nothing, and runs no text of anybody's."""
+"""The report in a real browser: it renders, reacts to input, makes no requests, and runs no script from the data."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def hostile(few: Path, small_model: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A dataset of 40 photographs and an error, whose labels, ids and splits are out to run a script; and its head."""
+    """The report of 40 photographs and an error, with a head. Labels, ids and one URI try to run a script."""
     folder = tmp_path_factory.mktemp("hostile")
     rows = [
         {"uri": str(path), "label": f"{HOSTILE}{path.parent.name}", "id": f"{HOSTILE}{path.name}"}
@@ -53,15 +53,15 @@ def hostile(few: Path, small_model: dict[str, str], tmp_path_factory: pytest.Tem
 
 @pytest.fixture(scope="module")
 def page(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of 1,008 photographs."""
-    place = tmp_path_factory.mktemp("page") / "report.html"
-    result = beam_job.report(str(dataset), report=str(place))
+    """The report of 1,008 photographs."""
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    result = beam_job.report(str(dataset), report=str(path))
     assert (result.sampled, result.records) == (1008, 1008)
-    return place
+    return path
 
 
 def opened(driver: Any, page: Path) -> Any:
-    """The browser with the page, once it is drawn, and nothing asked for but the page."""
+    """Opens the page in the browser, and checks that it requests only the page itself."""
     requests(driver)
     driver.get_log("browser")
     driver.get(page.as_uri())
@@ -70,14 +70,14 @@ def opened(driver: Any, page: Path) -> Any:
 
 
 def is_drawn(driver: Any) -> bool:
-    """Whether anything is on the map."""
+    """Whether anything is drawn on the map."""
     script = """const canvas = document.querySelector('canvas');
     const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
     return pixels.some((value) => value > 0);"""
     return bool(driver.execute_script(script))
 
 
-def test_it_renders(driver: Any, page: Path) -> None:
+def test_the_page_renders(driver: Any, page: Path) -> None:
     opened(driver, page)
     assert driver.find_element(By.CSS_SELECTOR, "#totals .card b").text == "1,008"
     assert {row.text for row in driver.find_elements(By.CSS_SELECTOR, "#classes td:first-child")} >= {"cat", "rocket"}
@@ -86,28 +86,28 @@ def test_it_renders(driver: Any, page: Path) -> None:
     assert driver.get_log("browser") == []
 
 
-def test_the_map_answers_a_hover(driver: Any, page: Path) -> None:
+def test_hovering_over_a_point_shows_its_example(driver: Any, page: Path) -> None:
     opened(driver, page)
-    # Over the first point, where the map says that it is.
-    place = driver.execute_script("""const data = JSON.parse(document.getElementById('points').textContent);
+    # The position of the first point on the map.
+    point = driver.execute_script("""const data = JSON.parse(document.getElementById('points').textContent);
     const canvas = document.querySelector('canvas');
     const [x, y] = data.maps[document.getElementById('projection').value][0];
     return [14 + x * (canvas.clientWidth - 28), 14 + (1 - y) * (canvas.clientHeight - 28), data.ids[0]];""")
     canvas = driver.find_element(By.TAG_NAME, "canvas")
-    x, y = (round(place[axis] - canvas.size[side] / 2) for axis, side in enumerate(("width", "height")))
+    x, y = (round(point[axis] - canvas.size[side] / 2) for axis, side in enumerate(("width", "height")))
     ActionChains(driver).move_to_element_with_offset(canvas, x, y).perform()
     tip = driver.find_element(By.ID, "tip")
     assert tip.is_displayed()
-    folder = re.search(r"([a-z]+)/[a-z]+-\d+\.jpg \((train|validation|test)\)", tip.text)
-    assert folder
-    assert folder[1] == tip.find_element(By.TAG_NAME, "b").text
-    picture = tip.find_element(By.TAG_NAME, "img")
-    assert driver.execute_script("return arguments[0].naturalWidth", picture) > 30
+    caption = re.search(r"([a-z]+)/[a-z]+-\d+\.jpg \((train|validation|test)\)", tip.text)
+    assert caption
+    assert caption[1] == tip.find_element(By.TAG_NAME, "b").text
+    preview = tip.find_element(By.TAG_NAME, "img")
+    assert driver.execute_script("return arguments[0].naturalWidth", preview) > 30
     ActionChains(driver).move_to_element(driver.find_element(By.TAG_NAME, "h1")).perform()
     assert not tip.is_displayed()
 
 
-def test_the_map_answers_its_filters(driver: Any, page: Path) -> None:
+def test_the_map_can_be_filtered(driver: Any, page: Path) -> None:
     opened(driver, page)
     shown = driver.find_element(By.ID, "shown")
     Select(driver.find_element(By.ID, "class")).select_by_visible_text("cat")
@@ -124,7 +124,7 @@ def test_the_map_answers_its_filters(driver: Any, page: Path) -> None:
     assert is_drawn(driver)
 
 
-def test_hostile_text_stays_text(driver: Any, hostile: Path) -> None:
+def test_hostile_text_is_shown_as_text(driver: Any, hostile: Path) -> None:
     opened(driver, hostile)
     assert driver.execute_script("return window.hacked") is None
     assert is_drawn(driver)
@@ -149,7 +149,7 @@ def test_an_injected_script_does_not_run(driver: Any, page: Path, tmp_path: Path
     requests(driver)
 
 
-def test_the_head_stands_on_the_page(driver: Any, hostile: Path) -> None:
+def test_the_page_shows_the_head(driver: Any, hostile: Path) -> None:
     opened(driver, hostile)
     head = driver.find_element(By.ID, "head")
     assert "nearest neighbours" in head.text
@@ -157,7 +157,7 @@ def test_the_head_stands_on_the_page(driver: Any, hostile: Path) -> None:
     assert f"{metrics['evaluations']['head']['accuracy']:.1%}" in head.text
 
 
-def test_a_large_dataset_is_sampled_and_the_page_says_so(dataset: Path, tmp_path: Path) -> None:
+def test_a_large_dataset_is_sampled_with_a_note_on_the_page(dataset: Path, tmp_path: Path) -> None:
     result = beam_job.report(str(dataset), report=str(tmp_path / "page.html"), sample=100)
     assert 50 < result.sampled < 200
     assert "a sample of 1,008" in (tmp_path / "page.html").read_text()
@@ -165,12 +165,12 @@ def test_a_large_dataset_is_sampled_and_the_page_says_so(dataset: Path, tmp_path
 
 def test_examples_that_no_longer_exist_have_no_preview(few: Path, tmp_path: Path, small_model: dict[str, str]) -> None:
     shutil.copytree(few, tmp_path / "photos")
-    found = beam_job.extract(str(tmp_path / "photos"), str(tmp_path / "out"), report=True, **small_model)
-    assert found.report == str(tmp_path / "out-report.html")
-    assert "can no longer be read" not in Path(found.report).read_text()
+    result = beam_job.extract(str(tmp_path / "photos"), str(tmp_path / "out"), report=True, **small_model)
+    assert result.report == str(tmp_path / "out-report.html")
+    assert "can no longer be read" not in Path(result.report).read_text()
     shutil.rmtree(tmp_path / "photos")
     beam_job.report(str(tmp_path / "out"))
-    assert "40 of them can no longer be read" in Path(found.report).read_text()
+    assert "40 of them can no longer be read" in Path(result.report).read_text()
 
 
 def test_a_dataset_of_two_examples_has_a_report(few: Path, tmp_path: Path, small_model: dict[str, str]) -> None:
@@ -183,20 +183,20 @@ def test_a_dataset_of_two_examples_has_a_report(few: Path, tmp_path: Path, small
     assert "<h2>The map</h2>" not in Path(result.report).read_text()
 
 
-def test_a_missing_dataset_or_head_is_one_sentence(tmp_path: Path, dataset: Path) -> None:
+def test_a_missing_dataset_or_head_is_reported_in_one_sentence(tmp_path: Path, dataset: Path) -> None:
     with pytest.raises(InputError, match="no complete dataset"):
         beam_job.report(str(tmp_path))
     with pytest.raises(UsageError, match="no head at --head"):
         beam_job.report(str(dataset), report=str(tmp_path / "page.html"), head=str(tmp_path))
 
 
-def test_the_demo_goes_all_the_way(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_runs_from_samples_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", str(tmp_path / "demo"), "--images_per_class=12"]) == 0
-    shown = capsys.readouterr().out
-    accuracy = re.search(r"^head: accuracy ([\d.]+)%", shown, re.MULTILINE)
+    output = capsys.readouterr().out
+    accuracy = re.search(r"^head: accuracy ([\d.]+)%", output, re.MULTILINE)
     assert accuracy
     assert float(accuracy[1]) > 80
-    assert shown.strip().splitlines()[-1] == f"open the report: file://{tmp_path}/demo/features-report.html"
+    assert output.strip().splitlines()[-1] == f"open the report: file://{tmp_path}/demo/features-report.html"
     (tmp_path / "demo" / "thesis.txt").write_text("mine")
     assert main(["demo", str(tmp_path / "demo")]) == 2
     assert "found thesis.txt" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from beam_job.runtime.cache import CACHE_VARIABLE, cache_root, cached_directory
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def separate_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path))
 
 
@@ -17,16 +17,16 @@ def fill(folder: Path) -> None:
 
 
 def never(folder: Path) -> None:
-    raise AssertionError("made twice")
+    raise AssertionError("the entry was created twice")
 
 
-def test_an_entry_is_made_once() -> None:
+def test_an_entry_is_created_once() -> None:
     first = cached_directory("kind", "key", fill)
     assert (first / "weights").read_bytes() == b"content"
     assert cached_directory("kind", "key", never) == first
 
 
-def test_a_damaged_entry_is_made_again() -> None:
+def test_a_damaged_entry_is_created_again() -> None:
     entry = cached_directory("kind", "key", fill)
     (entry / "weights").write_bytes(b"contend")
     assert (cached_directory("kind", "key", fill) / "weights").read_bytes() == b"content"
@@ -43,27 +43,27 @@ def test_a_failed_attempt_leaves_nothing(tmp_path: Path) -> None:
     assert (cached_directory("kind", "key", fill) / "weights").exists()
 
 
-def test_others_wait_while_one_makes_it() -> None:
-    made: list[int] = []
+def test_concurrent_callers_wait_for_one_creation() -> None:
+    created: list[int] = []
     barrier = threading.Barrier(4, timeout=30)
 
-    def make(folder: Path) -> None:
-        made.append(1)
+    def create(folder: Path) -> None:
+        created.append(1)
         fill(folder)
 
-    def ask() -> None:
+    def call() -> None:
         barrier.wait()
-        cached_directory("kind", "key", make)
+        cached_directory("kind", "key", create)
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
+    threads = [threading.Thread(target=call) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(30)
-    assert made == [1]
+    assert created == [1]
 
 
-def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_location_of_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(CACHE_VARIABLE)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert cache_root() == tmp_path / "xdg" / "beam_job"

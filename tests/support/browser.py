@@ -1,4 +1,4 @@
-"""A real browser without a window: Chromium, by way of Selenium, that notes every request and every complaint."""
+"""Headless Chromium, driven by Selenium, with a log of its requests and console messages."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-# Chromium itself asks for nothing.
-QUIET = (
+# Keeps Chromium from making requests of its own.
+FLAGS = (
     "--headless",
     "--no-sandbox",
     "--disable-gpu",
@@ -27,16 +27,16 @@ QUIET = (
 
 
 def chromium() -> str | None:
-    """The browser, where it and its driver are installed."""
+    """The path of Chromium, or None if it or its driver is not installed."""
     return shutil.which("chromium") if shutil.which("chromedriver") else None
 
 
 @contextlib.contextmanager
 def browser(profile: Path, width: int = 1180, height: int = 1000) -> Iterator[Any]:
-    """A browser as long as the block lasts."""
+    """A browser for the duration of the block."""
     options = webdriver.ChromeOptions()
     options.binary_location = chromium()
-    for argument in (*QUIET, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
+    for argument in (*FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
         options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
@@ -47,7 +47,7 @@ def browser(profile: Path, width: int = 1180, height: int = 1000) -> Iterator[An
 
 
 def requests(driver: Any) -> list[str]:
-    """The addresses that the page has asked for since the last time; what it carries in itself is none."""
+    """The URLs that the browser has requested since the last call, without data: URLs."""
     messages = (json.loads(entry["message"])["message"] for entry in driver.get_log("performance"))
     urls = [
         message["params"]["request"]["url"] for message in messages if message["method"] == "Network.requestWillBeSent"

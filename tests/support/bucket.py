@@ -1,4 +1,4 @@
-"""A Google Cloud Storage on this machine: the emulator, and a metadata server that hands out tokens to it."""
+"""Google Cloud Storage on this machine: an emulator, and a metadata server that issues its tokens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.loopback import HOST, running
 
 
 class _Metadata(http.server.BaseHTTPRequestHandler):
-    """The answers that google.auth asks of a machine in Google's cloud."""
+    """The metadata server that google.auth expects on a machine in Google Cloud."""
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
@@ -38,7 +38,7 @@ class _Metadata(http.server.BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+        """Logs nothing."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Bucket:
 
     Attributes:
       name: Its name.
-      environment: What a process needs to reach it.
-      client: A client of Google's own library, not ours, to look at it with.
+      environment: The environment variables with which a process reaches it.
+      client: A client of Google's library, to inspect the bucket independently of our code.
     """
 
     name: str
@@ -72,7 +72,7 @@ class Bucket:
 
 @contextlib.contextmanager
 def serve_bucket(name: str = "photographs") -> Iterator[Bucket]:
-    """Serves a bucket on the loopback interface as long as the block lasts."""
+    """Serves a bucket on the loopback interface for the duration of the block."""
     with running(http.server.ThreadingHTTPServer((HOST, 0), _Metadata)) as metadata:
         emulator = create_server(HOST, 0, in_memory=True, default_bucket=name)
         emulator.start()

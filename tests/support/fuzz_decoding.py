@@ -1,7 +1,7 @@
-"""Damages pictures byte by byte and decodes them: python -m tests.support.fuzz_decoding FOLDER --count 1000 [--seed 0].
+"""Damages images byte by byte and decodes them: python -m tests.support.fuzz_decoding FOLDER --count 1000 [--seed 0].
 
-Prints as JSON how many gave pixels and how many an error of which class, the longest time for one, and the memory that
-the process came to. A picture that takes more than the limit ends the process with a traceback of where it hangs.
+Prints as JSON, for each format, how many images gave pixels and how many gave which error class. It also prints the
+longest time for one image and the peak memory. An image that exceeds the time limit ends the process with a traceback.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from beam_job.modalities.image.decoding import DecodePolicy, decode_image
 
 SIZE = ImageSize(64, 64)
 LIMIT_SECONDS = 20
-# Format and settings of Pillow's, and the mode of the picture.
+# Pillow's format, the mode of the image, and Pillow's settings.
 FORMATS: dict[str, tuple[str, str, dict[str, object]]] = {
     "jpeg": ("JPEG", "RGB", {}),
     "jpeg-progressive": ("JPEG", "RGB", {"progressive": True}),
@@ -45,7 +45,7 @@ FORMATS: dict[str, tuple[str, str, dict[str, object]]] = {
 
 
 def encoded(image: Image.Image, name: str) -> bytes:
-    """A picture in one of the formats."""
+    """The image in one of the formats."""
     kind, mode, settings = FORMATS[name]
     converted = image.convert("L").convert("I;16") if mode == "I;16" else image.convert(mode)
     buffer = io.BytesIO()
@@ -53,33 +53,33 @@ def encoded(image: Image.Image, name: str) -> bytes:
     return buffer.getvalue()
 
 
-def _flip(data: bytearray, chance: random.Random) -> None:
-    for _ in range(chance.choice((1, 2, 8, 64))):
-        data[chance.randrange(len(data))] ^= 1 << chance.randrange(8)
+def _flip(data: bytearray, rng: random.Random) -> None:
+    for _ in range(rng.choice((1, 2, 8, 64))):
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
 
 
-def _flip_header(data: bytearray, chance: random.Random) -> None:
-    for _ in range(chance.choice((1, 2, 4))):
-        data[chance.randrange(min(len(data), 200))] = chance.choice((0, 1, 0x7F, 0x80, 0xFF, chance.randrange(256)))
+def _flip_header(data: bytearray, rng: random.Random) -> None:
+    for _ in range(rng.choice((1, 2, 4))):
+        data[rng.randrange(min(len(data), 200))] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)))
 
 
-def _truncate(data: bytearray, chance: random.Random) -> None:
-    del data[chance.randrange(len(data)) :]
+def _truncate(data: bytearray, rng: random.Random) -> None:
+    del data[rng.randrange(len(data)) :]
 
 
-def _cut_out(data: bytearray, chance: random.Random) -> None:
-    start = chance.randrange(len(data))
-    del data[start : start + chance.randrange(1, 300)]
+def _cut_out(data: bytearray, rng: random.Random) -> None:
+    start = rng.randrange(len(data))
+    del data[start : start + rng.randrange(1, 300)]
 
 
-def _repeat(data: bytearray, chance: random.Random) -> None:
-    start = chance.randrange(len(data))
-    data[start:start] = data[start : start + chance.randrange(1, 300)]
+def _repeat(data: bytearray, rng: random.Random) -> None:
+    start = rng.randrange(len(data))
+    data[start:start] = data[start : start + rng.randrange(1, 300)]
 
 
-def _overwrite(data: bytearray, chance: random.Random) -> None:
-    start = chance.randrange(len(data))
-    piece = chance.randbytes(chance.randrange(1, 64))
+def _overwrite(data: bytearray, rng: random.Random) -> None:
+    start = rng.randrange(len(data))
+    piece = rng.randbytes(rng.randrange(1, 64))
     data[start : start + len(piece)] = piece
 
 
@@ -93,33 +93,33 @@ DAMAGES: tuple[Callable[[bytearray, random.Random], None], ...] = (
 )
 
 
-def damaged(data: bytes, chance: random.Random) -> bytes:
-    """The bytes with one to three damages."""
+def damaged(data: bytes, rng: random.Random) -> bytes:
+    """The bytes, damaged one to three times."""
     copy = bytearray(data)
-    for _ in range(chance.randint(1, 3)):
+    for _ in range(rng.randint(1, 3)):
         if len(copy) > 1:
-            chance.choice(DAMAGES)(copy, chance)
+            rng.choice(DAMAGES)(copy, rng)
     return bytes(copy)
 
 
 def main() -> None:
-    """Damages and decodes, and prints what came of it."""
+    """Damages and decodes images, and prints the outcomes."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("folder", help="Photographs, *.jpg at any depth.")
-    parser.add_argument("--count", type=int, default=100, help="Pictures of each format.")
+    parser.add_argument("folder", help="Directory of photographs, *.jpg at any depth.")
+    parser.add_argument("--count", type=int, default=100, help="Number of damaged images for each format.")
     parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    chance = random.Random(given.seed)
-    paths = sorted(Path(given.folder).rglob("*.jpg"))
+    arguments = parser.parse_args()
+    rng = random.Random(arguments.seed)
+    paths = sorted(Path(arguments.folder).rglob("*.jpg"))
     outcomes: dict[str, Counter[str]] = {name: Counter() for name in FORMATS}
     longest = 0.0
     for name in FORMATS:
         originals = []
-        for path in chance.sample(paths, min(len(paths), 8)):
+        for path in rng.sample(paths, min(len(paths), 8)):
             with Image.open(path) as image:
                 originals.append(encoded(image.resize((96, 72)), name))
-        for _ in range(given.count):
-            data = damaged(chance.choice(originals), chance)
+        for _ in range(arguments.count):
+            data = damaged(rng.choice(originals), rng)
             faulthandler.dump_traceback_later(LIMIT_SECONDS, exit=True)
             start = time.perf_counter()
             try:
@@ -132,16 +132,16 @@ def main() -> None:
                 outcomes[name]["pixels"] += 1
             faulthandler.cancel_dump_traceback_later()
             longest = max(longest, time.perf_counter() - start)
-    found = {"outcomes": outcomes, "longest_seconds": round(longest, 3), "peak_megabytes": round(_peak_megabytes())}
-    print(json.dumps(found))
+    summary = {"outcomes": outcomes, "longest_seconds": round(longest, 3), "peak_megabytes": round(_peak_megabytes())}
+    print(json.dumps(summary))
 
 
 def _peak_megabytes() -> float:
-    """Of this process alone: what getrusage tells begins with the memory of the parent, at the fork."""
+    """The peak memory of this process alone. That of getrusage includes the memory of the parent at the fork."""
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1000
-    raise RuntimeError("the system does not tell its peak")
+    raise RuntimeError("the system does not report the peak memory")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ FILE = Path(__file__).parent / "golden.npz"
 
 
 def golden_features(choice: EngineChoice = EngineChoice()) -> dict[str, Float32Array]:  # noqa: B008 - frozen
-    """Features of the photographs as they stand in their wheels, by our decoding and an engine."""
+    """Features of the original photographs in the wheels, with our decoding and an engine."""
     spec = describe_model(ModelOptions())
     features = {}
     engine = load_engine(choice, spec, 1, 1)

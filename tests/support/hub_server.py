@@ -1,4 +1,4 @@
-"""An HTTP server on the loopback interface that answers as TF Hub does."""
+"""An HTTP server on the loopback interface that behaves like TF Hub."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.loopback import HOST, running
 
 
 def archive(folder: Path) -> bytes:
-    """The .tar.gz of a model's directory, with its files at the top."""
+    """The .tar.gz of a model's directory, with its files at the top level."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
         for path in sorted(folder.iterdir()):
@@ -24,7 +24,7 @@ def archive(folder: Path) -> bytes:
 
 @contextlib.contextmanager
 def serve_hub(models: dict[str, bytes | str]) -> Iterator[tuple[str, list[str]]]:
-    """Serves models by path: bytes as an archive, text as the gs:// place of an uncompressed model.
+    """Serves models by path: bytes as an archive, text as the gs:// URL of an uncompressed model.
 
     Yields:
       The server's address, and the list of requests so far.
@@ -37,21 +37,21 @@ def serve_hub(models: dict[str, bytes | str]) -> Iterator[tuple[str, list[str]]]
             path, _, query = self.path.partition("?")
             model = models.get(path)
             if isinstance(model, bytes) and query == "tf-hub-format=compressed":
-                self._answer(200, "application/x-tar", model)
+                self._respond(200, "application/x-tar", model)
             elif isinstance(model, str) and query == "tf-hub-format=uncompressed":
-                self._answer(303, "text/plain", model.encode())
+                self._respond(303, "text/plain", model.encode())
             else:
-                self._answer(404, "text/plain", b"no such model")
+                self._respond(404, "text/plain", b"no such model")
 
-        def _answer(self, code: int, kind: str, content: bytes) -> None:
-            self.send_response(code)
+        def _respond(self, status: int, kind: str, content: bytes) -> None:
+            self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
 
         def log_message(self, *_: Any) -> None:
-            """Says nothing."""
+            """Logs nothing."""
 
     with running(http.server.ThreadingHTTPServer((HOST, 0), Hub)) as address:
         yield f"http://{address}", requests

@@ -1,4 +1,4 @@
-"""Beam's portability layer on this machine: its job service and a pool of workers, each a process of its own."""
+"""Beam's portability layer on this machine: its job service and a worker pool, each in a separate process."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-_PATIENCE_SECONDS = 60
+_TIMEOUT_SECONDS = 60
 
 
 def _free_port() -> int:
@@ -22,19 +22,19 @@ def _free_port() -> int:
 
 
 def _wait_until_open(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + _TIMEOUT_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.05)
-    raise RuntimeError(f"nothing answers at port {port}")
+    raise RuntimeError(f"nothing listens on port {port}")
 
 
 @contextlib.contextmanager
 def _serving(module: str, flag: str, logs: Path) -> Iterator[int]:
-    """A module of Beam's as a process; gives the port that it answers at."""
+    """Runs a Beam module as a process and yields the port that it listens on."""
     port = _free_port()
-    # The pool starts its workers as `python`, whichever comes first.
+    # The pool starts its workers as `python`, which must be this one.
     environment = {**os.environ, "PATH": f"{os.path.dirname(sys.executable)}{os.pathsep}{os.environ['PATH']}"}
     with (logs / f"{module}.log").open("wb") as log:
         process = subprocess.Popen(
@@ -50,14 +50,14 @@ def _serving(module: str, flag: str, logs: Path) -> Iterator[int]:
 
 @contextlib.contextmanager
 def worker_pool(logs: Path) -> Iterator[list[str]]:
-    """The options of Beam's with which the work is done by a pool of workers, as long as the block lasts."""
+    """Runs a worker pool for the duration of the block and yields the Beam options that use it."""
     with _serving("apache_beam.runners.worker.worker_pool_main", "--service_port", logs) as port:
         yield ["--environment_type=EXTERNAL", f"--environment_config=localhost:{port}"]
 
 
 @contextlib.contextmanager
 def portable_runner(logs: Path) -> Iterator[list[str]]:
-    """The options of Beam's with which a run goes through the portability layer, as long as the block lasts."""
+    """Runs the portability layer for the duration of the block and yields the Beam options that use it."""
     job_service = _serving("apache_beam.runners.portability.local_job_service_main", "--port", logs)
     with job_service as port, worker_pool(logs) as pool:
         yield ["--runner=PortableRunner", f"--job_endpoint=localhost:{port}", *pool]

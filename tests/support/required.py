@@ -1,4 +1,4 @@
-"""Parts of a machine that some tests need: where one is missing, the tests are skipped, or fail if all must run."""
+"""Software that some tests need. If it is missing, they are skipped, or they fail if all tests must run."""
 
 from __future__ import annotations
 

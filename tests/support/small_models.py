@@ -1,4 +1,4 @@
-"""Small SavedModels whose features are easily told: the mean and the largest value of each channel."""
+"""Small SavedModels whose features are easy to compute: the mean and the maximum of each channel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import tensorflow as tf
 
 
 class Means(tf.Module):
-    """Callable as TF Hub's reusable form: float32 [B, size, size, 3] to [B, 3]."""
+    """Callable like a reusable SavedModel of TF Hub: float32 [B, size, size, 3] to [B, 3]."""
 
     def __init__(self, size: int | None = 32) -> None:
         super().__init__()
@@ -18,7 +18,7 @@ class Means(tf.Module):
         self._call = tf.function(self._means, input_signature=[spec, tf.TensorSpec([], tf.bool)])
 
     def _means(self, images: Any, training: Any) -> Any:
-        noise = tf.where(training, 100.0, 0.0)  # what would be seen if the model were not in inference mode
+        noise = tf.where(training, 100.0, 0.0)  # shows if the model is called in training mode
         return tf.reduce_mean(images, [1, 2]) * self.scale + noise
 
     @tf.function
@@ -42,8 +42,8 @@ def save_signatures(path: Path, outputs: int = 1, dtype: tf.DType = tf.float32, 
     @tf.function(input_signature=[tf.TensorSpec([None, size, size, 3], dtype, name="images")])
     def serve(images: Any) -> Any:
         images = tf.cast(images, tf.float32)
-        answers = {"means": tf.reduce_mean(images, [1, 2]) * module.scale, "largest": tf.reduce_max(images, [1, 2])}
-        return dict(list(answers.items())[:outputs])
+        tensors = {"means": tf.reduce_mean(images, [1, 2]) * module.scale, "largest": tf.reduce_max(images, [1, 2])}
+        return dict(list(tensors.items())[:outputs])
 
     tf.saved_model.save(module, str(path), signatures={"serving_default": serve})
     return path
@@ -61,7 +61,7 @@ def save_text_model(path: Path) -> Path:
 
 
 def save_tf1_module(path: Path, size: int = 32) -> Path:
-    """A module in the TF1 Hub format: a graph without tags for inference, one tagged ``train``, and the mark."""
+    """A module in the TF1 Hub format: a graph without tags for inference, one tagged ``train``, and the marker file."""
     builder = tf.compat.v1.saved_model.Builder(str(path))
     for training in (False, True):
         with tf.Graph().as_default(), tf.compat.v1.Session() as session:

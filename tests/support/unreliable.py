@@ -1,4 +1,4 @@
-"""A proxy on this machine that fails a share of the requests, in the ways that object stores and networks do."""
+"""A local proxy that fails a share of the requests, in the ways that object stores and networks fail."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from urllib.parse import urlsplit
 
 from tests.support.loopback import HOST, running
 
-FAULTS = ("unavailable", "busy", "reset before", "reset after", "half an answer")
+FAULTS = ("unavailable", "busy", "reset before", "reset after", "truncated")
 DELAY_SECONDS = 0.05
 
 
 class UnreliableProxy:
-    """Stands before a server.
+    """A proxy in front of a server.
 
     Attributes:
       url: Its address.
-      done: What was done to requests so far, by name; ``passed`` for those that went through.
+      outcomes: The number of requests so far for each outcome: a fault, or ``passed``.
     """
 
     def __init__(self, upstream: str, share: float, seed: int) -> None:
-        self.done: Counter[str] = Counter()
+        self.outcomes: Counter[str] = Counter()
         self._upstream, self._share = urlsplit(upstream), share
         self._random, self._lock = random.Random(seed), threading.Lock()
         proxy = self
@@ -44,34 +44,34 @@ class UnreliableProxy:
             do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = handle_any  # noqa: N815
 
             def log_message(self, *_: Any) -> None:
-                """Says nothing."""
+                """Logs nothing."""
 
         self.server = http.server.ThreadingHTTPServer((HOST, 0), Handler)
         self.server.daemon_threads = True
         self.url = f"http://{HOST}:{self.server.server_address[1]}"
 
-    def _fate(self) -> str:
+    def _draw_outcome(self) -> str:
         with self._lock:
-            fate = self._random.choice(FAULTS) if self._random.random() < self._share else "passed"
-            late = self._random.random() < self._share
-            self.done[fate] += 1
-        if late:
+            outcome = self._random.choice(FAULTS) if self._random.random() < self._share else "passed"
+            delayed = self._random.random() < self._share
+            self.outcomes[outcome] += 1
+        if delayed:
             time.sleep(DELAY_SECONDS)
-        return fate
+        return outcome
 
     def _handle(self, request: http.server.BaseHTTPRequestHandler) -> None:
         body = request.rfile.read(int(request.headers.get("Content-Length") or 0))
-        fate = self._fate()
-        if fate == "reset before":
+        outcome = self._draw_outcome()
+        if outcome == "reset before":
             _reset(request)
             return
-        if fate in ("unavailable", "busy"):
-            request.send_response(503 if fate == "unavailable" else 429)
+        if outcome in ("unavailable", "busy"):
+            request.send_response(503 if outcome == "unavailable" else 429)
             request.send_header("Content-Length", "0")
             request.end_headers()
             return
         status, headers, content = self._forward(request, body)
-        if fate == "reset after":
+        if outcome == "reset after":
             _reset(request)
             return
         request.send_response(status)
@@ -82,7 +82,7 @@ class UnreliableProxy:
         request.end_headers()
         if request.command == "HEAD":
             return
-        if fate == "half an answer" and len(content) > 1:
+        if outcome == "truncated" and len(content) > 1:
             request.wfile.write(content[: len(content) // 2])
             request.wfile.flush()
             _reset(request)
@@ -93,15 +93,15 @@ class UnreliableProxy:
         self, request: http.server.BaseHTTPRequestHandler, body: bytes
     ) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = http.client.HTTPConnection(HOST, self._upstream.port, timeout=60)
-        kept = {name: value for name, value in request.headers.items() if name.lower() != "connection"}
+        forwarded = {name: value for name, value in request.headers.items() if name.lower() != "connection"}
         with contextlib.closing(connection):
-            connection.request(request.command, request.path, body or None, kept)
-            answer = connection.getresponse()
-            return answer.status, answer.getheaders(), answer.read()
+            connection.request(request.command, request.path, body or None, forwarded)
+            response = connection.getresponse()
+            return response.status, response.getheaders(), response.read()
 
 
 def _reset(request: http.server.BaseHTTPRequestHandler) -> None:
-    """Closes the connection so that the other side sees it reset (SO_LINGER of no seconds)."""
+    """Closes the connection with a reset (SO_LINGER of 0 seconds)."""
     request.close_connection = True
     with contextlib.suppress(OSError):
         request.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -110,7 +110,7 @@ def _reset(request: http.server.BaseHTTPRequestHandler) -> None:
 
 @contextlib.contextmanager
 def unreliable(upstream: str, share: float, seed: int = 0) -> Iterator[UnreliableProxy]:
-    """A proxy before ``upstream`` that fails ``share`` of the requests, as long as the block lasts."""
+    """A proxy in front of ``upstream`` that fails ``share`` of the requests, for the duration of the block."""
     proxy = UnreliableProxy(upstream, share, seed)
     with running(proxy.server):
         yield proxy

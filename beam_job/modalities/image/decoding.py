@@ -116,7 +116,7 @@ def _decode_jpeg(data: bytes, size: ImageSize, policy: DecodePolicy) -> RgbxArra
         wanted = "CMYK" if colorspace in ("CMYK", "YCCK") else "RGBX"
         pixels = _decompress(data, wanted, height * width * 4, minimum)
     except ValueError as error:
-        raise CorruptExampleError(f"expected a whole JPEG, found: {error}") from None
+        raise CorruptExampleError(f"expected a complete JPEG, found: {error}") from None
     return _oriented(_rgb_from_cmyk(pixels) if wanted == "CMYK" else pixels, orientation)
 
 
@@ -187,7 +187,7 @@ def _decode_with_pillow(data: bytes, policy: DecodePolicy) -> RgbxArray:
     except MemoryError:
         raise
     except Exception as error:  # Pillow's plugins raise OSError, SyntaxError, struct.error, ... for damaged files
-        raise CorruptExampleError(f"expected a whole image, found: {error}") from None
+        raise CorruptExampleError(f"expected a complete image, found: {error}") from None
 
 
 def _rgbx(image: Image.Image) -> RgbxArray:

@@ -100,7 +100,7 @@ def choose_convention(frozen: FrozenInput, options: ModelOptions) -> Convention:
     """The convention that flags ask for, or that the publisher declares; they must not contradict each other.
 
     Raises:
-      FlagNeededError: neither says anything.
+      FlagNeededError: neither declares the range.
       ModelError: they contradict each other.
     """
     if options.preprocess and options.input_range:
@@ -117,7 +117,7 @@ def choose_convention(frozen: FrozenInput, options: ModelOptions) -> Convention:
     convention = wanted or known
     if convention is None:
         raise FlagNeededError(
-            f"The model {frozen.handle} does not say which values its pixels have; give --input_range=0,1 (the "
+            f"The model {frozen.handle} does not declare the range of its pixels; give --input_range=0,1 (the "
             f"convention of TF Hub), --input_range=-1,1, --input_range=0,255 or --preprocess=caffe, as its publisher "
             f"documents."
         )

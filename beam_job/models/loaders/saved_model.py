@@ -11,7 +11,7 @@ from beam_job.modalities.base import ModelInput, Shape, modality_of
 from beam_job.models.loaders.base import LoadedModel, first_line
 from beam_job.runtime.tensorflow import import_tensorflow
 
-# The signatures that a model without a call of its own is called through, in order of preference.
+# The signatures that a model that is not callable is called through, in order of preference.
 SIGNATURES = ("serving_default", "serve", "image_feature_vector", "default")
 
 

@@ -16,7 +16,7 @@ from beam_job.runtime.tensorflow import import_tensorflow
 
 
 def load_tf1_module(path: str, weights: str | None, size: ImageSize | None) -> LoadedModel:
-    """A TF1 module, frozen in a session of TensorFlow 1, which knows the kinds of variables that such modules have."""
+    """A TF1 module, frozen in a TensorFlow 1 session, which knows the kinds of variables that such modules have."""
     tf = import_tensorflow()
     v1 = tf.compat.v1
     with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:

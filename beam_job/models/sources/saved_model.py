@@ -77,7 +77,7 @@ def _unpack(archive: Path, handle: str, folder: Path) -> None:
     except tarfile.FilterError as error:
         raise ModelError(f"The archive {handle} is not unpacked: {error}.") from None
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        raise ModelError(f"Expected a whole .tar.gz at {handle}, found: {first_line(error)}.") from None
+        raise ModelError(f"Expected a complete .tar.gz at {handle}, found: {first_line(error)}.") from None
 
 
 def _model_root(folder: Path, handle: str) -> Path:

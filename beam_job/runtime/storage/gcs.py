@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from beam_job.runtime.storage.remote import RemoteFileSystem
 
 SCHEME = "gs://"
-# Connections that the client keeps open for concurrent writers; each reading thread has one of its own.
+# Connections that the client keeps open for concurrent writers; each reading thread has another one.
 _CONNECTIONS = 64
 
 R = TypeVar("R")

@@ -17,7 +17,7 @@ from beam_job.core.errors import (
 from beam_job.core.values import ImageSize
 from beam_job.modalities.image.decoding import DecodePolicy, decode_image
 from beam_job.modalities.image.resizing import RESIZES
-from tests.support.pictures import encode, jpeg, photograph, png_header
+from tests.support.images import encode, jpeg, photograph, png_header
 
 POLICY = DecodePolicy()
 SIZE = ImageSize(224, 224)
@@ -28,11 +28,11 @@ def decode(data: bytes, height: int = 60, width: int = 80, policy: DecodePolicy 
 
 
 def tensorflow_pixels(data: bytes) -> np.ndarray:
-    """The tutorial's way: tf.io.decode_jpeg and tf.image.resize."""
+    """The pixels as in the TensorFlow tutorial: tf.io.decode_jpeg and tf.image.resize."""
     return tf.image.resize(tf.io.decode_jpeg(data, channels=3), (SIZE.height, SIZE.width)).numpy()
 
 
-def test_photographs_have_the_pixels_of_tensorflow_to_the_last_bit(samples: Path) -> None:
+def test_photographs_match_tensorflow_bit_for_bit(samples: Path) -> None:
     for path in sorted(samples.glob("*/*-000[0-9].jpg")):
         data = path.read_bytes()
         np.testing.assert_array_equal(decode_image(data, SIZE, POLICY), tensorflow_pixels(data), err_msg=str(path))
@@ -52,25 +52,25 @@ def test_photographs_have_the_pixels_of_tensorflow_to_the_last_bit(samples: Path
     ids=str,
 )
 @pytest.mark.parametrize("shape", [(60, 80), (61, 83), (7, 500), (1, 1)], ids=str)
-def test_every_kind_of_jpeg_has_the_pixels_of_tensorflow(settings: dict[str, Any], shape: tuple[int, int]) -> None:
+def test_every_kind_of_jpeg_matches_tensorflow(settings: dict[str, Any], shape: tuple[int, int]) -> None:
     data = jpeg(photograph(*shape), **settings)
     np.testing.assert_array_equal(decode_image(data, SIZE, POLICY), tensorflow_pixels(data))
 
 
-def test_a_gray_jpeg_and_a_cmyk_one_have_the_pixels_of_tensorflow() -> None:
+def test_gray_and_cmyk_jpegs_match_tensorflow() -> None:
     gray = encode(photograph(), "JPEG", "L")
     np.testing.assert_array_equal(decode_image(gray, SIZE, POLICY), tensorflow_pixels(gray))
     cmyk = encode(photograph(), "JPEG", "CMYK")
     np.testing.assert_array_equal(decode_image(cmyk, SIZE, POLICY), tensorflow_pixels(cmyk))
 
 
-def test_a_cmyk_jpeg_shows_the_colours_that_went_in() -> None:
+def test_a_cmyk_jpeg_keeps_its_colours() -> None:
     data = encode(np.full((32, 32, 3), (200, 40, 90), np.uint8), "JPEG", "CMYK", quality=98)
     assert np.abs(decode(data, 32, 32) - np.array((200, 40, 90))).max() < 4
 
 
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "BMP", "GIF", "TIFF"])
-def test_lossless_formats_give_the_pixels_that_went_in(kind: str) -> None:
+def test_lossless_formats_keep_their_pixels(kind: str) -> None:
     pixels = np.asarray(Image.fromarray(photograph()).quantize(64).convert("RGB"))
     settings = {"lossless": True} if kind == "WEBP" else {}
     np.testing.assert_array_equal(decode(encode(pixels, kind, **settings)), pixels.astype(np.float32))
@@ -139,30 +139,30 @@ def test_exif_orientation_is_applied(orientation: int, kind: str) -> None:
     assert np.abs(found - upright).mean() < (1.5 if kind == "JPEG" else 0.01)
 
 
-def test_exif_is_found_behind_whatever_stands_before_it() -> None:
+def test_exif_is_found_behind_other_segments() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     data = jpeg(photograph(), exif=exif)
-    # Large colour profiles, in which what looks like the start of the picture is none, and bytes of padding.
+    # Large colour profiles that contain the start-of-scan marker, followed by padding.
     profile = b"\xff\xe2" + (60_002).to_bytes(2, "big") + b"\xff\xda" * 30_000
-    turned = decode(data[:2] + profile * 2 + b"\xff\xff" + data[2:])
-    np.testing.assert_array_equal(turned, decode(data))
-    assert not np.array_equal(turned, decode(jpeg(photograph())))
+    rotated = decode(data[:2] + profile * 2 + b"\xff\xff" + data[2:])
+    np.testing.assert_array_equal(rotated, decode(data))
+    assert not np.array_equal(rotated, decode(jpeg(photograph())))
 
 
-def test_damaged_exif_says_nothing_of_the_picture() -> None:
+def test_damaged_exif_is_ignored() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
     data = bytearray(jpeg(photograph(), exif=exif))
-    place = data.index(b"Exif\0\0") + 6
-    data[place : place + 8] = b"\xff" * 8
+    start = data.index(b"Exif\0\0") + 6
+    data[start : start + 8] = b"\xff" * 8
     assert decode(bytes(data)).shape == (60, 80, 3)
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "TIFF"])
-def test_a_truncated_picture_is_corrupt(kind: str) -> None:
+def test_a_truncated_image_is_corrupt(kind: str) -> None:
     data = encode(photograph(), kind)
-    with pytest.raises(CorruptExampleError, match="expected a whole"):
+    with pytest.raises(CorruptExampleError, match="expected a complete"):
         decode(data[: len(data) // 2])
 
 
@@ -170,7 +170,7 @@ def test_a_truncated_picture_is_corrupt(kind: str) -> None:
     ("data", "error"),
     [
         (b"", EmptyFileError),
-        (b"no picture", UnknownFormatError),
+        (b"not an image", UnknownFormatError),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", UnknownFormatError),
         (b"%PDF-1.4", UnknownFormatError),
         (b"\xff\xd8\xff", CorruptExampleError),
@@ -179,29 +179,29 @@ def test_a_truncated_picture_is_corrupt(kind: str) -> None:
     ],
     ids=repr,
 )
-def test_what_is_no_picture(data: bytes, error: type[DecodeError]) -> None:
+def test_bytes_that_are_not_an_image_are_refused(data: bytes, error: type[DecodeError]) -> None:
     with pytest.raises(error) as caught:
         decode(data)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("side", [20_000, 2**31 - 1])
-def test_a_bomb_is_refused_from_its_header(side: int) -> None:
+def test_a_decompression_bomb_is_refused_by_its_header(side: int) -> None:
     with pytest.raises(ExampleTooLargeError):
         decode(png_header(side, side))
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
-def test_the_limit_holds_for_every_format(kind: str) -> None:
+def test_the_pixel_limit_applies_to_every_format(kind: str) -> None:
     data = encode(photograph(), kind)
     decode(data, policy=DecodePolicy(max_pixels=60 * 80))
     with pytest.raises(ExampleTooLargeError, match=r"at most 4799 pixels, found 80x60; raise --max_image_pixels"):
         decode(data, policy=DecodePolicy(max_pixels=60 * 80 - 1))
 
 
-def test_extraneous_bytes_before_a_marker_are_passed_over_as_tensorflow_does() -> None:
+def test_extraneous_bytes_before_a_marker_are_skipped_as_in_tensorflow() -> None:
     data = jpeg(photograph())
-    odd = data[:-2] + b"\0\0\0" + data[-2:]  # before the marker that ends the picture
+    odd = data[:-2] + b"\0\0\0" + data[-2:]  # before the end-of-image marker
     np.testing.assert_array_equal(decode_image(odd, SIZE, POLICY), tensorflow_pixels(odd))
 
 
@@ -210,28 +210,30 @@ FAST = DecodePolicy("fast")
 
 @pytest.mark.parametrize("orientation", [1, 6])
 @pytest.mark.parametrize(("height", "width"), [(449, 900), (448, 448), (900, 2000), (3000, 450)])
-def test_fast_decodes_at_a_fraction_but_never_below_the_size(
+def test_fast_decodes_at_a_reduced_scale_but_never_below_the_target_size(
     height: int, width: int, orientation: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     data = jpeg(photograph(height, width), exif=exif)
-    seen: list[tuple[int, ...]] = []
-    whole = RESIZES["bilinear"]
-    monkeypatch.setitem(RESIZES, "bilinear", lambda pixels, *size: (seen.append(pixels.shape), whole(pixels, *size))[1])
-    wanted = ImageSize(224, 200)
-    fast, exact = decode_image(data, wanted, FAST), decode_image(data, wanted, POLICY)
-    (decoded_height, decoded_width, _), (full_height, _, _) = seen
+    shapes: list[tuple[int, ...]] = []
+    original = RESIZES["bilinear"]
+    monkeypatch.setitem(
+        RESIZES, "bilinear", lambda pixels, *to: (shapes.append(pixels.shape), original(pixels, *to))[1]
+    )
+    size = ImageSize(224, 200)
+    fast, exact = decode_image(data, size, FAST), decode_image(data, size, POLICY)
+    (decoded_height, decoded_width, _), (full_height, _, _) = shapes
     assert 224 <= decoded_height < full_height
     assert decoded_width >= 200
     assert np.abs(fast - exact).mean() < 20
 
 
-def test_fast_leaves_small_pictures_and_other_formats_as_they_are() -> None:
+def test_fast_does_not_change_small_images_and_other_formats() -> None:
     for data in (jpeg(photograph(400, 440)), encode(photograph(900, 900), "PNG")):
         np.testing.assert_array_equal(decode_image(data, SIZE, FAST), decode_image(data, SIZE, POLICY))
 
 
-def test_fast_checks_the_size_of_the_whole_picture() -> None:
+def test_fast_checks_the_size_of_the_full_image() -> None:
     with pytest.raises(ExampleTooLargeError):
         decode_image(jpeg(photograph(900, 900)), SIZE, DecodePolicy("fast", 899 * 900))

@@ -14,7 +14,7 @@ from beam_job.modalities.base import FrozenInput, InputRequest, ModelInput, moda
 from beam_job.modalities.image.modality import ImageModality
 from beam_job.modalities.image.preprocessing import UNIT
 from tests.modalities.contract import ModalityContract
-from tests.support.pictures import encode, jpeg, photograph
+from tests.support.images import encode, jpeg, photograph
 
 
 class TestImages(ModalityContract):
@@ -66,7 +66,7 @@ def test_flags_fill_in_what_the_model_does_not_say() -> None:
     modality = ImageModality.of(unknown, ModelOptions(input_range=ValueRange(-1, 1), resize="crop"), DecodeOptions())
     assert (modality.input.size, modality.input.resize) == (ImageSize(8, 8), "crop")
     assert modality.input.convention.input_range == ValueRange(-1, 1)
-    with pytest.raises(FlagNeededError, match="does not say which values"):
+    with pytest.raises(FlagNeededError, match="does not declare the range"):
         ImageModality.of(unknown, ModelOptions(), DecodeOptions())
 
 

@@ -11,7 +11,7 @@ from beam_job.modalities.image.preprocessing import KERAS_CONVENTIONS, RAW, UNIT
 SIZE = ImageSize(224, 224)
 
 
-def test_the_input_of_hub_models_is_the_tutorials_to_the_last_bit(few: Path) -> None:
+def test_the_input_of_hub_models_matches_the_tutorial_bit_for_bit(few: Path) -> None:
     for path in few.glob("*/*.jpg"):
         data = path.read_bytes()
         tutorial = tf.image.resize(tf.io.decode_jpeg(data, channels=3), (224, 224)) / 255.0
@@ -20,14 +20,14 @@ def test_the_input_of_hub_models_is_the_tutorials_to_the_last_bit(few: Path) -> 
 
 
 @pytest.mark.parametrize("mode", KERAS_CONVENTIONS)
-def test_conventions_are_those_of_keras(mode: str) -> None:
+def test_conventions_match_keras(mode: str) -> None:
     pixels = np.random.default_rng(0).uniform(0, 255, (9, 7, 3)).astype(np.float32)
     expected = tf.keras.applications.imagenet_utils.preprocess_input(pixels.copy(), mode=mode)
     found = KERAS_CONVENTIONS[mode].scale(pixels.copy())
     np.testing.assert_array_equal(found, expected)
 
 
-def test_raw_pixels_stay_as_they_are() -> None:
+def test_raw_pixels_are_unchanged() -> None:
     pixels = np.full((2, 2, 3), 99.5, np.float32)
     np.testing.assert_array_equal(RAW.scale(pixels.copy()), pixels)
 

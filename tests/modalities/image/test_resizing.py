@@ -16,7 +16,7 @@ def _with_fourth_channel(pixels: np.ndarray) -> np.ndarray:
 
 @settings(deadline=None, max_examples=60)
 @given(sides, sides, st.integers(1, 331), st.integers(1, 331), st.sampled_from([np.uint8, np.float32]), st.randoms())
-def test_pixels_are_those_of_tf_image_resize_to_the_last_bit(
+def test_pixels_match_tf_image_resize_bit_for_bit(
     height: int, width: int, to_height: int, to_width: int, dtype: type, random: object
 ) -> None:
     generator = np.random.default_rng(random.getrandbits(32))  # type: ignore[attr-defined]
@@ -41,7 +41,7 @@ def test_extreme_shapes(size: tuple[int, int]) -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(sides, sides, st.integers(1, 331), st.integers(1, 331), st.randoms())
-def test_antialiased_pixels_are_those_of_tf_image_resize(
+def test_antialiased_pixels_match_tf_image_resize(
     height: int, width: int, to_height: int, to_width: int, random: object
 ) -> None:
     pixels = np.random.default_rng(random.getrandbits(32)).integers(0, 256, (height, width, 3), np.uint8)  # type: ignore[attr-defined]
@@ -52,7 +52,7 @@ def test_antialiased_pixels_are_those_of_tf_image_resize(
 
 @settings(deadline=None, max_examples=40)
 @given(sides, sides, st.integers(1, 331), st.integers(1, 331), st.randoms())
-def test_cropped_pixels_are_those_of_keras_smart_resize(
+def test_cropped_pixels_match_keras_smart_resize(
     height: int, width: int, to_height: int, to_width: int, random: object
 ) -> None:
     pixels = np.random.default_rng(random.getrandbits(32)).integers(0, 256, (height, width, 3), np.uint8)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Pictures as bytes, in every format and oddity that decoding has to do with."""
+"""Encoded test images, in the formats and with the peculiarities that decoding covers."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def photograph(height: int = 60, width: int = 80, seed: int = 0) -> Pixels:
     random = np.random.default_rng(seed)
     y, x = np.mgrid[0:height, 0:width]
     waves = [np.sin(x / (7 + 3 * channel) + y / (11 - channel)) for channel in range(3)]
-    picture = 127 + 90 * np.stack(waves, axis=-1) + random.normal(0, 8, (height, width, 3))
-    return np.clip(picture, 0, 255).astype(np.uint8)
+    values = 127 + 90 * np.stack(waves, axis=-1) + random.normal(0, 8, (height, width, 3))
+    return np.clip(values, 0, 255).astype(np.uint8)
 
 
 def encode(pixels: npt.NDArray[Any], kind: str, mode: str | None = None, **settings: Any) -> bytes:
-    """The picture in a format of Pillow's."""
+    """The image in one of Pillow's formats."""
     image = Image.fromarray(pixels)
     buffer = io.BytesIO()
     (image.convert(mode) if mode else image).save(buffer, kind, **settings)
@@ -38,7 +38,7 @@ def jpeg(pixels: npt.NDArray[Any], **settings: Any) -> bytes:
 
 
 def png_header(width: int, height: int) -> bytes:
-    """A PNG that announces a size and holds next to nothing."""
+    """A PNG whose header declares a size, without the pixels."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -48,8 +48,8 @@ def png_header(width: int, height: int) -> bytes:
 
 
 def write_tree(root: Path, count: int, bad: Collection[int]) -> None:
-    """Pictures in three classes, ``class-0/000.jpg`` and on; those in ``bad`` are none."""
+    """Writes images in three classes, ``class-0/000.jpg`` and so on. Those in ``bad`` are not images."""
     for number in range(count):
         path = root / f"class-{number % 3}" / f"{number:03d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"no picture" if number in bad else jpeg(photograph(40, 50, number)))
+        path.write_bytes(b"not an image" if number in bad else jpeg(photograph(40, 50, number)))
