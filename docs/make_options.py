@@ -1,4 +1,4 @@
-"""Writes docs/options.md from the options themselves: python docs/make_options.py > docs/options.md."""
+"""Writes docs/options.md from the options: python docs/make_options.py > docs/options.md."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def lines() -> Iterator[str]:
     """The page, line by line."""
     yield "# Options"
     yield ""
-    yield "Made from the code by `make docs`. Every option of `extract` may also stand in a YAML file given with"
-    yield "`--config`. An option that is not of ours is handed to Beam (`--runner=FlinkRunner`); one that is neither"
+    yield "Generated from the code by `make docs`. Every option of `extract` may also be set in a YAML file that"
+    yield "`--config` names. Beam's own options, such as `--runner=FlinkRunner`, are passed to Beam; an unknown option"
     yield "is an error."
     subparsers = next(action for action in build_parser()._actions if isinstance(action, argparse._SubParsersAction))
     for name in COMMANDS:
@@ -24,7 +24,7 @@ def lines() -> Iterator[str]:
         words = (parser.description or "").partition(": ")[2].strip()
         yield words[:1].upper() + words[1:]
         yield ""
-        yield "| option | what |"
+        yield "| option | description |"
         yield "|---|---|"
         for action in parser._actions:
             if isinstance(action, argparse._HelpAction):

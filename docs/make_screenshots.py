@@ -1,4 +1,4 @@
-"""Takes the pictures of the README, a demo on a terminal and its page in Chromium; `make screenshots` calls it."""
+"""Takes the screenshots of the README: a demo in a terminal, and its report in Chromium. Run by `make screenshots`."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ sys.path.insert(0, str(ROOT))
 
 from tests.support.browser import browser  # noqa: E402
 
-# Lines that are much the same as those beside them, or too long for a picture.
-_LEFT_OUT = ("epoch", "python -c", "ask it with", "load it with")
+# Lines that resemble those beside them, or are too long for a screenshot.
+_LEFT_OUT = ("epoch", "python -c", "use it with", "load it with")
 WIDTH = 110
 
 
 def terminal(folder: Path) -> str:
-    """What a demo prints, without most of its epochs."""
+    """The output of a demo, without its epochs."""
     environment = {**os.environ, "COLUMNS": str(WIDTH), "FORCE_COLOR": "1"}
     command = [sys.executable, "-m", "beam_job", "demo", "demo"]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)

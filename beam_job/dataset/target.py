@@ -103,7 +103,8 @@ def clear_target(output: str, stale: list[str], identity: Mapping[str, Any]) -> 
     """
     try:
         success = storage.join(output, naming.SUCCESS)
-        storage.delete([success] if success in stale else [])
+        if success in stale:
+            withdraw_success(output)
         storage.delete(path for path in stale if path != success)
         storage.remove_empty_folders(output)
         storage.write_bytes(storage.join(output, naming.INTENT), json.dumps(identity).encode())

@@ -32,7 +32,7 @@ class Extractor:
     """The model and the threads of one process; shared by everything that extracts in it."""
 
     def __init__(self, config: ExtractionConfig, engine: Engine) -> None:
-        self._threads = config.threads  # asks the system
+        self._threads = config.threads  # computed from the cores of this machine, once
         keep_freed_memory(self._threads)
         self.config = config
         self._engine = engine

@@ -180,7 +180,7 @@ def test_a_dataset_of_two_examples_has_a_report(few: Path, tmp_path: Path, small
     beam_job.extract(f"{tmp_path}/two/*.jpg", str(tmp_path / "out"), **small_model)
     result = beam_job.report(str(tmp_path / "out"))
     assert result.health is None
-    assert "<h2>The map</h2>" not in Path(result.report).read_text()
+    assert "<h2>Map of the features</h2>" not in Path(result.report).read_text()
 
 
 def test_a_missing_dataset_or_head_is_reported_in_one_sentence(tmp_path: Path, dataset: Path) -> None:

@@ -1,5 +1,5 @@
 "use strict";
-// The map: a dot per example, coloured by class; hovering shows its preview, the controls filter.
+// The map of the features: a dot per example, coloured by class; hovering shows its preview, the controls filter.
 (() => {
   const source = document.getElementById("points");
   if (!source) return;
