@@ -3,7 +3,7 @@
 # make test-all  the test suite with its heavy part: many kills, long searches, Flink, Prism, Spark
 # make check     format, lint, types
 # make flink     the dataset of make run on a Flink cluster on this machine, compared byte by byte
-# make wheel     the wheel, installed into a fresh environment, where it runs a demo
+# make wheel     builds the wheel, installs it into a fresh environment outside of here, and runs the demo there
 # make docs      the reference of options, the types of the API and the parameters of the Dataflow template
 # make screenshots   the pictures in the README; needs chromium and chromium-driver
 # make bench     the job against its peers, about an hour; installs them into an environment of their own
@@ -38,11 +38,12 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 
 wheel:
-	rm -rf build/wheel
-	$(PYTHON) -m venv build/wheel/venv
-	build/wheel/venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
-	build/wheel/venv/bin/python $(PIP) --constraint requirements.txt "$$(ls build/wheel/*.whl)[all]"
-	cd build/wheel && venv/bin/beam-job demo demo
+	rm -rf build/lib  # setuptools would pack what an earlier build left there
+	set -e; folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	$(PYTHON) -m venv $$folder/venv; \
+	$$folder/venv/bin/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir $$folder .; \
+	$$folder/venv/bin/python $(PIP) -r requirements.txt "$$(ls $$folder/*.whl)[all]"; \
+	cd $$folder; venv/bin/beam-job demo demo
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/make_options.py > docs/options.md
