@@ -5,8 +5,8 @@
 # make flink     the dataset of make run on a Flink cluster on this machine, compared byte by byte
 # make wheel     builds the wheel, installs it into a fresh environment outside of here, and runs the demo there
 # make docs      the reference of options, the types of the API and the parameters of the Dataflow template
-# make screenshots   the pictures in the README; needs chromium and chromium-driver
-# make bench     the job against its peers, about an hour; installs them into an environment of their own
+# make screenshots   the screenshots in the README; needs chromium and chromium-driver
+# make bench     the job against its peers, about an hour; installs them into a separate environment
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
