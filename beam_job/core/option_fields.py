@@ -46,6 +46,7 @@ def option(
     minimum: float = -math.inf,
     maximum: float = math.inf,
     choices: tuple[str, ...] | MembersOf = (),
+    recorded: bool = True,
 ) -> Any:
     """A field that is an option.
 
@@ -56,8 +57,16 @@ def option(
       minimum: The smallest legal number.
       maximum: The largest legal number.
       choices: The legal texts, if they are a list.
+      recorded: Whether run.json records it; not if it decides nothing in the dataset, or is the dataset's path.
     """
-    metadata = {"help": text, "metavar": metavar, "minimum": minimum, "maximum": maximum, "choices": choices}
+    metadata = {
+        "help": text,
+        "metavar": metavar,
+        "minimum": minimum,
+        "maximum": maximum,
+        "choices": choices,
+        "recorded": recorded,
+    }
     return dataclasses.field(default=default, metadata=metadata)
 
 

@@ -161,6 +161,7 @@ class WorkOptions:
         "win over the preset.",
         None,
         choices=MembersOf("beam_job.beam.presets:PRESETS"),
+        recorded=False,
     )
     batch_size: int | None = option(
         "Examples per call of the model; by default 1 for TensorFlow and 2 for OpenVINO (4 in bf16), which is best on "
@@ -176,10 +177,16 @@ class WorkOptions:
         None,
         metavar="N",
         minimum=1,
+        recorded=False,
     )
-    read_threads: int = option("Concurrent reads per process; fewer for large files.", 32, metavar="N", minimum=1)
+    read_threads: int = option(
+        "Concurrent reads per process; fewer for large files.", 32, metavar="N", minimum=1, recorded=False
+    )
     log_level: str = option(
-        "The lowest level of log messages that this process and its workers write.", "warning", choices=LOG_LEVELS
+        "The lowest level of log messages that this process and its workers write.",
+        "warning",
+        choices=LOG_LEVELS,
+        recorded=False,
     )
 
 
@@ -187,15 +194,20 @@ class WorkOptions:
 class OutputOptions:
     """Where the dataset goes and when it is complete."""
 
-    output: str = option("The dataset's directory, local or gs://.", metavar="OUT")
-    overwrite: bool = option("Replace an existing dataset, without leaving any of its files behind.", False)
+    output: str = option("The dataset's directory, local or gs://.", metavar="OUT", recorded=False)
+    overwrite: bool = option(
+        "Replace an existing dataset, without leaving any of its files behind.", False, recorded=False
+    )
     resume: bool = option(
         "Continue an existing dataset: committed shards are kept, features of unchanged examples are carried over, and "
         "the rest is extracted. The number of shards stays the same unless it is given.",
         False,
+        recorded=False,
     )
-    retry_errors: bool = option("Like resume, and examples that failed before are tried again.", False)
-    report: bool = option("At the end, write an HTML report beside the dataset, as OUT-report.html.", False)
+    retry_errors: bool = option("Like resume, and examples that failed before are tried again.", False, recorded=False)
+    report: bool = option(
+        "At the end, write an HTML report beside the dataset, as OUT-report.html.", False, recorded=False
+    )
     max_error_rate: float = option(
         "The share of examples that may become error rows before the job fails, from 0 to 1.",
         0.01,
@@ -298,11 +310,16 @@ class ExtractOptions:
         flat = {field.name: getattr(getattr(self, group), field.name) for group, field in extract_fields()}
         return {name: _plain(value) for name, value in flat.items()}
 
+    def recorded(self) -> dict[str, Any]:
+        """Those of :meth:`flat` that run.json records: they decide what is in the dataset."""
+        names = {field.name for _, field in extract_fields() if field.metadata["recorded"]}
+        return {name: value for name, value in self.flat().items() if name in names}
+
 
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [str(item) for item in value]
-    return str(value) if isinstance(value, (ImageSize, ValueRange, SplitFractions)) else value
+    return value if value is None or isinstance(value, (str, int, float)) else str(value)
 
 
 def extract_fields() -> Iterator[tuple[str, Field]]:

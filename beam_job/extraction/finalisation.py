@@ -26,10 +26,6 @@ from beam_job.runtime.threadmap import map_in_order
 from beam_job.runtime.versions import library_versions
 
 RECEIPTS_IN_FLIGHT = 32
-# Options that do not decide what is in the dataset, or that name its place.
-_NOT_RECORDED = frozenset(
-    {"output", "overwrite", "resume", "retry_errors", "report", "on", "worker_threads", "read_threads", "log_level"}
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +47,7 @@ def describe_run(options: ExtractOptions, config: ExtractionConfig) -> RunDescri
     """What run.json will say about how the dataset came to be."""
     modality = config.model.modality
     facts = {
-        "options": {name: value for name, value in options.flat().items() if name not in _NOT_RECORDED},
+        "options": options.recorded(),
         "model": config.model.to_json(),
         "preprocessing": modality.preprocessing(),
         "decode": modality.decode_policy(),

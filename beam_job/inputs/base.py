@@ -21,6 +21,10 @@ class Source(abc.ABC):
 
     ids_unique: ClassVar[bool]
 
+    @abc.abstractmethod
+    def __init__(self, path: str) -> None:
+        """The input at ``path``, an absolute path or a URL."""
+
     @classmethod
     @abc.abstractmethod
     def matches(cls, path: str) -> bool:
@@ -62,7 +66,7 @@ def open_source(path: str) -> Source:
     path = storage.absolute(path)
     for source in INPUTS.latest_first():
         if source.matches(path):
-            return source(path)  # type: ignore[call-arg]
+            return source(path)
     raise InputError(
         f"Expected --input to be a directory with a folder per class, a glob, or a .csv or .jsonl manifest; "
         f"there is nothing at {path!r}."

@@ -68,3 +68,9 @@ def test_every_option_has_a_help_text() -> None:
         assert field.metadata["help"].endswith("."), field.name
         assert field.name == field.name.lower()
         assert "-" not in field.name
+
+
+def test_what_decides_nothing_in_the_dataset_is_not_recorded() -> None:
+    options = ExtractOptions.of(input="in", output="out", read_threads=3, num_shards=4, log_level="info")
+    assert options.recorded()["num_shards"] == 4
+    assert not {"output", "resume", "read_threads", "log_level", "on"} & set(options.recorded())
