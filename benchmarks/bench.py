@@ -25,7 +25,7 @@ import numpy as np
 import psutil
 
 from beam_job.core.options import ModelOptions
-from beam_job.models.sources.base import fetch_model
+from beam_job.models.sources.selection import fetch_model
 from beam_job.runtime.cores import available_cores
 from beam_job.runtime.versions import library_versions
 from benchmarks.photographs import make_photographs, write_list

@@ -12,8 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from beam_job.core.options import DecodeOptions, ModelOptions
-from beam_job.engines.base import EngineChoice, load_engine
+from beam_job.engines.base import EngineChoice
 from beam_job.engines.registry import ENGINES
+from beam_job.engines.selection import load_engine
 from beam_job.models.spec import describe_model
 from beam_job.runtime.allocation import keep_freed_memory
 from beam_job.runtime.cores import available_cores

@@ -18,7 +18,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from beam_job.core.options import DecodeOptions, ModelOptions
-from beam_job.engines.base import EngineChoice, load_engine
+from beam_job.engines.base import EngineChoice
+from beam_job.engines.selection import load_engine
 from beam_job.modalities.image.samples import PHOTOGRAPHS
 from beam_job.models.spec import describe_model
 

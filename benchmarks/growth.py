@@ -29,7 +29,7 @@ from beam_job.engines.base import FP32, EngineChoice
 from beam_job.engines.registry import ENGINES
 from beam_job.extraction.config import make_config
 from beam_job.extraction.preparation import Preparation
-from beam_job.inputs.base import open_source
+from beam_job.inputs.selection import open_source
 from beam_job.modalities.base import Batch
 from beam_job.models.frozen import FrozenModel
 from beam_job.models.spec import describe_model

@@ -9,8 +9,9 @@ from typing import Any
 from beam_job.core import naming
 from beam_job.core.errors import InputError
 from beam_job.core.naming import ShardName
-from beam_job.outputs.base import RecordSchema, SplitFiles, suffixes_of
+from beam_job.outputs.base import RecordSchema, SplitFiles
 from beam_job.outputs.registry import SHARD_FORMATS
+from beam_job.outputs.selection import suffixes_of
 from beam_job.runtime import storage
 
 FORMAT_VERSION = 2

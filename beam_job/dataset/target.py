@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 
 from beam_job.core import naming
 from beam_job.core.errors import JobFailedError, OutputError
-from beam_job.outputs.base import all_suffixes
+from beam_job.outputs.selection import all_suffixes
 from beam_job.runtime import storage
 
 _SHOWN = 3

@@ -22,8 +22,8 @@ from beam_job.core.sharding import order_key, shard_index, stable_hash
 from beam_job.dataset import error_rows
 from beam_job.dataset.commit import read_receipt
 from beam_job.dataset.run import check_version, read_labels, reader_files, schema_of
-from beam_job.outputs.base import suffixes_of
 from beam_job.outputs.registry import SHARD_FORMATS
+from beam_job.outputs.selection import suffixes_of
 from beam_job.runtime import storage
 from beam_job.runtime.threadmap import map_in_order
 

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_job.core.records import Float32Array
-from beam_job.engines.registry import ENGINES, REFERENCE_ENGINE
 from beam_job.modalities.base import Batch
 from beam_job.models.frozen import FrozenModel
-from beam_job.models.spec import ModelSpec, frozen_model
 
 FP32, BF16 = "fp32", "bf16"
+# The engine that the others are compared with.
+REFERENCE_ENGINE = "tensorflow"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,22 +86,6 @@ class Engine(Protocol):
         Raises:
           ModelRejectedError: the model refuses these examples.
         """
-
-
-def load_engine(choice: EngineChoice, spec: ModelSpec, batch_size: int, streams: int) -> Engine:
-    """An engine with its model, ready to run.
-
-    Args:
-      choice: Which engine, at which precision.
-      spec: Which model.
-      batch_size: The largest batch that it will get.
-      streams: How many threads will call it at once.
-
-    Raises:
-      UsageError: there is no such engine, or it is not installed.
-      ModelError: the model is not available.
-    """
-    return ENGINES.get(choice.name)(frozen_model(spec), batch_size, streams, choice.precision)
 
 
 def padded(batch: npt.NDArray[Any], batch_size: int) -> npt.NDArray[Any]:

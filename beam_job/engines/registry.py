@@ -1,4 +1,4 @@
-"""The set of engines. The first one is the reference that the others are compared with."""
+"""The set of engines."""
 
 from __future__ import annotations
 
@@ -16,4 +16,3 @@ ENGINES: Registry[type[Engine]] = Registry(
         "openvino": Entry("beam_job.engines.openvino:OpenVinoEngine", "openvino", 'pip install "beam_job[openvino]"'),
     },
 )
-REFERENCE_ENGINE = next(iter(ENGINES))

@@ -1,4 +1,4 @@
-"""Chooses the engine: the fastest that agrees with TensorFlow on examples of the input.
+"""Selects the engine, and loads it: the fastest that agrees with TensorFlow on examples of the input.
 
 The comparison needs all engines at once, including TensorFlow, so it happens in a separate process. Its verdict is
 cached for this model, these versions and this CPU.
@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from beam_job.core.errors import ModelError
 from beam_job.core.records import Float32Array
-from beam_job.engines.base import BF16, FP32, Engine, EngineChoice
-from beam_job.engines.registry import ENGINES, REFERENCE_ENGINE
+from beam_job.engines.base import BF16, FP32, REFERENCE_ENGINE, Engine, EngineChoice
+from beam_job.engines.registry import ENGINES
 from beam_job.modalities.base import Batch
 from beam_job.models.frozen import FrozenModel
 from beam_job.models.spec import ModelSpec, frozen_model
@@ -75,6 +75,22 @@ def choose_engine(
         name = REFERENCE_ENGINE if wanted == AUTO else wanted
         return EngineChoice(name, precision, f"{'requested; ' if wanted != AUTO else ''}{_NO_EXAMPLES}")
     return _choice(verdict, wanted, precision, chosen_before)
+
+
+def load_engine(choice: EngineChoice, spec: ModelSpec, batch_size: int, streams: int) -> Engine:
+    """An engine with its model, ready to run.
+
+    Args:
+      choice: Which engine, at which precision.
+      spec: Which model.
+      batch_size: The largest batch that it will get.
+      streams: How many threads will call it at once.
+
+    Raises:
+      UsageError: there is no such engine, or it is not installed.
+      ModelError: the model is not available.
+    """
+    return ENGINES.get(choice.name)(frozen_model(spec), batch_size, streams, choice.precision)
 
 
 def _candidates(spec: ModelSpec, wanted: str) -> list[str]:

@@ -11,7 +11,7 @@ from beam_job.core.options import ExtractOptions
 from beam_job.engines.base import EngineChoice
 from beam_job.engines.registry import ENGINES
 from beam_job.models.spec import ModelSpec
-from beam_job.outputs.base import chosen_formats
+from beam_job.outputs.selection import chosen_formats
 from beam_job.runtime import storage
 from beam_job.runtime.cores import available_cores
 

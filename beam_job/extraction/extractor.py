@@ -16,7 +16,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from beam_job.core.metrics import EXAMPLES_DONE, StageTimes
 from beam_job.core.records import ErrorRow, ExampleRef
 from beam_job.dataset.labels import LabelVocabulary
-from beam_job.engines.base import Engine, load_engine
+from beam_job.engines.base import Engine
+from beam_job.engines.selection import load_engine
 from beam_job.extraction.batches import Outcome, probe_model, process_batch
 from beam_job.extraction.config import ExtractionConfig
 from beam_job.extraction.reading import Content, read_content

@@ -20,7 +20,7 @@ from beam_job.dataset.commit import read_receipt
 from beam_job.dataset.run import labels_txt, reader_files, run_json
 from beam_job.extraction.config import ExtractionConfig
 from beam_job.extraction.layout import DatasetLayout
-from beam_job.outputs.base import all_suffixes, suffixes_of
+from beam_job.outputs.selection import all_suffixes, suffixes_of
 from beam_job.runtime import storage
 from beam_job.runtime.threadmap import map_in_order
 from beam_job.runtime.versions import library_versions

@@ -8,11 +8,11 @@ from typing import Any
 
 from beam_job.core.errors import FlagNeededError
 from beam_job.core.options import ModelOptions
-from beam_job.engines.base import EngineChoice, load_engine
-from beam_job.engines.selection import milliseconds_per_example
+from beam_job.engines.base import EngineChoice
+from beam_job.engines.selection import load_engine, milliseconds_per_example
 from beam_job.modalities.base import Shape
 from beam_job.models.frozen import freeze_artefact, list_layers
-from beam_job.models.sources.base import fetch_model
+from beam_job.models.sources.selection import fetch_model
 from beam_job.models.spec import ModelSpec, describe_model
 
 _BATCH = 8

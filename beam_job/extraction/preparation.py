@@ -16,7 +16,8 @@ from beam_job.extraction.config import ExtractionConfig, make_config
 from beam_job.extraction.extractor import Extractor, new_extractor
 from beam_job.extraction.reading import first_examples
 from beam_job.extraction.resumption import EarlierRun, check_identity, read_earlier_run
-from beam_job.inputs.base import Source, all_refs, open_source
+from beam_job.inputs.base import Source, all_refs
+from beam_job.inputs.selection import open_source
 from beam_job.models.spec import describe_model
 from beam_job.runtime import storage
 

@@ -1,4 +1,4 @@
-"""What an input is, and which one a path asks for."""
+"""What an input is."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import abc
 from collections.abc import Collection, Iterator
 from typing import ClassVar
 
-from beam_job.core.errors import InputError
 from beam_job.core.records import ExampleRef
-from beam_job.inputs.registry import INPUTS
-from beam_job.runtime import storage
 
 
 class Source(abc.ABC):
@@ -55,22 +52,6 @@ class Source(abc.ABC):
 def all_refs(source: Source, suffixes: Collection[str]) -> Iterator[ExampleRef]:
     """Everything in an input, part by part, listed as it is consumed; arguments as for :meth:`Source.refs`."""
     return (ref for unit in source.units() for ref in source.refs(unit, suffixes))
-
-
-def open_source(path: str) -> Source:
-    """The input at a path.
-
-    Raises:
-      InputError: there is nothing at the path that can be listed.
-    """
-    path = storage.absolute(path)
-    for source in INPUTS.latest_first():
-        if source.matches(path):
-            return source(path)
-    raise InputError(
-        f"Expected --input to be a directory with a folder per class, a glob, or a .csv or .jsonl manifest; "
-        f"there is nothing at {path!r}."
-    )
 
 
 def readable_id(path: str) -> str:

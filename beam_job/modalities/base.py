@@ -1,4 +1,4 @@
-"""What a modality is, and which one a model takes."""
+"""What a modality is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from beam_job.core.errors import ModelError
 from beam_job.core.options import DecodeOptions, ModelOptions
-from beam_job.modalities.registry import MODALITIES
 
 Shape = tuple[int | None, ...]
 # What an engine takes: an array whose first axis is the batch (numbers, or objects that are strings), or, for rows of
@@ -152,18 +151,3 @@ class Modality(abc.ABC):
           The input of the frozen graph for them.
         """
         raise ModelError(f"A model of {self.takes} cannot be served from bytes.")
-
-
-def modality_of(declared: ModelInput) -> type[Modality]:
-    """The modality that a model with this input takes.
-
-    Raises:
-      ModelError: it takes none of them.
-    """
-    members = list(MODALITIES.latest_first())
-    for modality in members:
-        if modality.matches(declared):
-            return modality
-    wanted = " or ".join(modality.takes for modality in members)
-    shape = "of unknown shape" if declared.shape is None else list(declared.shape)
-    raise ModelError(f"Expected a model of {wanted}, found an input {declared.name!r} of {declared.dtype} {shape}.")

@@ -17,7 +17,8 @@ from typing import Any
 
 from beam_job.core.errors import FlagNeededError, ModelError
 from beam_job.core.values import ImageSize
-from beam_job.modalities.base import InputRequest, Modality, Shape, modality_of
+from beam_job.modalities.base import InputRequest, Modality, Shape
+from beam_job.modalities.selection import modality_of
 from beam_job.models.frozen import DESCRIPTION_FILE, GRAPH_FILE, FrozenModel
 from beam_job.models.loaders.base import LoadedModel, first_line
 from beam_job.models.registry import LOADERS

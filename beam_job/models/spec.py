@@ -18,7 +18,7 @@ from beam_job.core.options import DecodeOptions, ModelOptions
 from beam_job.modalities.base import FrozenInput, Modality
 from beam_job.modalities.registry import MODALITIES
 from beam_job.models.frozen import FrozenModel, freeze_artefact
-from beam_job.models.sources.base import fetch_model
+from beam_job.models.sources.selection import fetch_model
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, BinaryIO, ClassVar, Protocol
 
 from beam_job.core.records import FeatureRecord
-from beam_job.outputs.registry import SHARD_FORMATS
 from beam_job.runtime import storage
 from beam_job.runtime.tensorflow import import_tensorflow
 
@@ -118,18 +117,3 @@ def file_bytes(shard_format: type[ShardFormat], records: Sequence[FeatureRecord]
         writer.add(record)
     writer.finish()
     return len(file.getvalue())
-
-
-def chosen_formats(names: Sequence[str]) -> tuple[str, ...]:
-    """The names of the chosen formats; the default one when none is chosen."""
-    return tuple(names) or (next(iter(SHARD_FORMATS)),)
-
-
-def suffixes_of(names: Sequence[str]) -> tuple[str, ...]:
-    """The suffixes of formats."""
-    return tuple(SHARD_FORMATS.get(name).suffix for name in names)
-
-
-def all_suffixes() -> tuple[str, ...]:
-    """The suffixes of all formats, whichever were chosen."""
-    return suffixes_of(tuple(SHARD_FORMATS))

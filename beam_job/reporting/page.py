@@ -24,7 +24,8 @@ from beam_job.core.records import ExampleRef
 from beam_job.dataset.reading import Dataset, FeatureTable
 from beam_job.extraction.reading import read_example
 from beam_job.heads.training import METRICS
-from beam_job.inputs.base import all_refs, open_source
+from beam_job.inputs.base import all_refs
+from beam_job.inputs.selection import open_source
 from beam_job.modalities.registry import MODALITIES
 from beam_job.reporting.health import DUPLICATE_COSINE, FeatureHealth, examine, flat_maps
 from beam_job.runtime import storage

@@ -14,8 +14,9 @@ import tensorflow as tf
 
 from beam_job.core.errors import ModelError
 from beam_job.core.options import ModelOptions
-from beam_job.engines.base import BF16, FP32, Engine, EngineChoice, load_engine
+from beam_job.engines.base import BF16, FP32, Engine, EngineChoice
 from beam_job.engines.registry import ENGINES
+from beam_job.engines.selection import load_engine
 from beam_job.models.sources.builtin import BuiltinModel
 from beam_job.models.spec import ModelSpec, describe_model
 

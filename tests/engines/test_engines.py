@@ -7,9 +7,9 @@ import tensorflow as tf
 from beam_job.core.errors import ModelError, UsageError
 from beam_job.core.options import ModelOptions
 from beam_job.engines import openvino as openvino_engine
-from beam_job.engines.base import Engine, EngineChoice, load_engine
+from beam_job.engines.base import Engine, EngineChoice
 from beam_job.engines.registry import ENGINES
-from beam_job.engines.selection import MIN_BF16_DISTANCE, choose_engine
+from beam_job.engines.selection import MIN_BF16_DISTANCE, choose_engine, load_engine
 from beam_job.models.spec import ModelSpec, describe_model
 from tests.engines.contract import BATCH, EngineContract
 

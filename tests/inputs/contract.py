@@ -8,7 +8,8 @@ import pytest
 
 from beam_job.beam import blocks
 from beam_job.core.records import ExampleRef
-from beam_job.inputs.base import Source, all_refs, open_source
+from beam_job.inputs.base import Source, all_refs
+from beam_job.inputs.selection import open_source
 from beam_job.modalities.image.modality import ImageModality
 from beam_job.runtime import storage
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from beam_job.core.errors import InputError
-from beam_job.inputs.base import open_source
+from beam_job.inputs.selection import open_source
 from tests.inputs.contract import SourceContract, list_refs
 from tests.support.bucket import Bucket
 

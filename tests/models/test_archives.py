@@ -10,7 +10,7 @@ import pytest
 from beam_job.core.errors import ModelError
 from beam_job.core.options import ModelOptions
 from beam_job.core.values import ValueRange
-from beam_job.models.sources.base import fetch_model
+from beam_job.models.sources.selection import fetch_model
 from beam_job.models.spec import describe_model
 from beam_job.runtime import storage
 from tests.support.bucket import Bucket

@@ -16,10 +16,11 @@ import tensorflow as tf
 from beam_job.core.errors import FlagNeededError, ModelError
 from beam_job.core.options import ModelOptions
 from beam_job.core.values import ImageSize, LayerChoice, ValueRange
-from beam_job.engines.base import EngineChoice, load_engine
+from beam_job.engines.base import EngineChoice
+from beam_job.engines.selection import load_engine
 from beam_job.models.frozen import freeze_artefact
-from beam_job.models.sources.base import fetch_model
 from beam_job.models.sources.keras_applications import APPLICATIONS
+from beam_job.models.sources.selection import fetch_model
 from beam_job.models.spec import describe_model
 from tests.support.images import photograph
 

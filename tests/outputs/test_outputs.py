@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from beam_job.outputs import base
 from beam_job.outputs.registry import SHARD_FORMATS
+from beam_job.outputs.selection import all_suffixes, chosen_formats
 from tests.outputs.contract import ShardFormatContract
 
 
@@ -16,6 +16,6 @@ def test_every_shard_format_keeps_the_contract() -> None:
 
 
 def test_the_default_format_is_the_first() -> None:
-    assert base.chosen_formats(()) == ("tfrecord",)
-    assert base.chosen_formats(("parquet",)) == ("parquet",)
-    assert base.all_suffixes() == (".tfrecord",)
+    assert chosen_formats(()) == ("tfrecord",)
+    assert chosen_formats(("parquet",)) == ("parquet",)
+    assert all_suffixes() == (".tfrecord",)

@@ -6,7 +6,8 @@ import numpy as np
 
 from beam_job.core.options import ModelOptions
 from beam_job.core.records import Float32Array
-from beam_job.engines.base import EngineChoice, load_engine
+from beam_job.engines.base import EngineChoice
+from beam_job.engines.selection import load_engine
 from beam_job.modalities.image.decoding import DecodePolicy, decode_image
 from beam_job.modalities.image.samples import PHOTOGRAPHS
 from beam_job.models.spec import describe_model

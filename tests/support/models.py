@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from beam_job.core.options import ModelOptions
-from beam_job.engines.base import EngineChoice, load_engine
+from beam_job.engines.base import EngineChoice
+from beam_job.engines.selection import load_engine
 from beam_job.models.spec import describe_model
 
 

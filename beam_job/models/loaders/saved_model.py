@@ -7,7 +7,8 @@ from typing import Any
 
 from beam_job.core.errors import ModelError
 from beam_job.core.values import DEFAULT_LAYER, ImageSize
-from beam_job.modalities.base import ModelInput, Shape, modality_of
+from beam_job.modalities.base import ModelInput, Shape
+from beam_job.modalities.selection import modality_of
 from beam_job.models.loaders.base import LoadedModel, first_line
 from beam_job.runtime.tensorflow import import_tensorflow
 

@@ -1,16 +1,12 @@
-"""What a model source is, and which one a handle asks for."""
+"""What a model source is."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import Any, Protocol
 
-from beam_job.core.errors import ModelError
 from beam_job.core.options import ModelOptions
-from beam_job.core.suggestions import did_you_mean
 from beam_job.core.values import ImageSize
-from beam_job.models.efficientnet_lite import VARIANTS
-from beam_job.models.registry import MODEL_SOURCES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,22 +44,3 @@ class ModelSource(Protocol):
         Raises:
           ModelError: it cannot be fetched.
         """
-
-
-def fetch_model(options: ModelOptions) -> Artefact:
-    """The model's artefact on this machine.
-
-    Raises:
-      ModelError: it cannot be fetched.
-    """
-    handle = options.model
-    source = next((source for source in MODEL_SOURCES.latest_first() if source.matches(handle)), None)
-    if source is None:
-        raise ModelError(
-            f"Expected --model to be {', '.join(VARIANTS)}, a SavedModel, a .keras or .h5 file, keras:NAME or a TF Hub "
-            f"handle, found {handle!r}{did_you_mean(handle, VARIANTS)}"
-        )
-    artefact = source.fetch(options)
-    if options.weights is not None and artefact.weights is None:
-        raise ModelError(f"--weights goes with --model=keras:NAME, found --model={handle}.")
-    return artefact

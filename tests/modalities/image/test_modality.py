@@ -10,9 +10,10 @@ from PIL import Image
 from beam_job.core.errors import FlagNeededError, ModelError
 from beam_job.core.options import DecodeOptions, ModelOptions
 from beam_job.core.values import ImageSize, ValueRange
-from beam_job.modalities.base import FrozenInput, InputRequest, ModelInput, modality_of
+from beam_job.modalities.base import FrozenInput, InputRequest, ModelInput
 from beam_job.modalities.image.modality import ImageModality
 from beam_job.modalities.image.preprocessing import UNIT
+from beam_job.modalities.selection import modality_of
 from tests.modalities.contract import ModalityContract
 from tests.support.images import encode, jpeg, photograph
 

@@ -1,0 +1,29 @@
+"""Selects the model source that fetches a handle."""
+
+from __future__ import annotations
+
+from beam_job.core.errors import ModelError
+from beam_job.core.options import ModelOptions
+from beam_job.core.suggestions import did_you_mean
+from beam_job.models.efficientnet_lite import VARIANTS
+from beam_job.models.registry import MODEL_SOURCES
+from beam_job.models.sources.base import Artefact
+
+
+def fetch_model(options: ModelOptions) -> Artefact:
+    """The model's artefact on this machine.
+
+    Raises:
+      ModelError: it cannot be fetched.
+    """
+    handle = options.model
+    source = next((source for source in MODEL_SOURCES.latest_first() if source.matches(handle)), None)
+    if source is None:
+        raise ModelError(
+            f"Expected --model to be {', '.join(VARIANTS)}, a SavedModel, a .keras or .h5 file, keras:NAME or a TF Hub "
+            f"handle, found {handle!r}{did_you_mean(handle, VARIANTS)}"
+        )
+    artefact = source.fetch(options)
+    if options.weights is not None and artefact.weights is None:
+        raise ModelError(f"--weights goes with --model=keras:NAME, found --model={handle}.")
+    return artefact
