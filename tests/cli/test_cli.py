@@ -74,7 +74,7 @@ def test_a_run_that_fails_in_the_workers_is_one_sentence_and_exit_code_1(
     tmp_path: Path, small_model: list[str]
 ) -> None:
     (tmp_path / "in/cat").mkdir(parents=True)
-    (tmp_path / "in/cat/a.jpg").write_bytes(b"no picture")
+    (tmp_path / "in/cat/a.jpg").write_bytes(b"not an image")
     done = beam_job_process("extract", f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}", *small_model)
     assert done.returncode == 1
     assert_one_sentence(done.stderr)

@@ -49,9 +49,9 @@ def module_of(name: str) -> Any:
 
 
 def features(options: ModelOptions, pixels: np.ndarray) -> dict[str, np.ndarray]:
-    """Features of pictures in [0, 255] of the right size, through our preprocessing, freezing and engine."""
+    """Features of images in [0, 255] of the right size, through our preprocessing, freezing and engine."""
     spec = describe_model(options)
-    scaled = np.stack([spec.modality.input.convention.scale(picture.astype(np.float32)) for picture in pixels])
+    scaled = np.stack([spec.modality.input.convention.scale(image.astype(np.float32)) for image in pixels])
     return dict(load_engine(EngineChoice(), spec, len(pixels), 1).run(scaled))
 
 
