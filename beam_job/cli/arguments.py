@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable
 from typing import Any
 
+from beam_job.cli.command import set_log_level
 from beam_job.core.errors import UsageError
 from beam_job.core.option_fields import Field, coerce, is_repeatable, metavar_of, value_type
 from beam_job.core.options import extract_fields
@@ -51,18 +52,21 @@ def add_extract_arguments(parser: argparse.ArgumentParser) -> None:
 def read_extract_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """The options of extract and plan from the command line and from ``--config``; the command line wins.
 
-    With ``--debug``, the workers log at that level too.
+    The log level applies from here on; with ``--debug`` it is ``debug``, in the workers too.
 
     Raises:
       UsageError: one of them is illegal, or the input or the output is missing.
     """
+    fields = {field.name: field for _, field in extract_fields()}
     values = read_config(arguments.config) if arguments.config else {}
-    values.update(given_options(arguments, (field for _, field in extract_fields())))
+    values.update(given_options(arguments, fields.values()))
+    for name in ("input", "output"):
+        if name not in values:
+            raise UsageError(f"--{name} is required: {fields[name].metadata['help']}")
     if arguments.debug:
         values["log_level"] = "debug"
-    for _, field in extract_fields():
-        if field.name in ("input", "output") and field.name not in values:
-            raise UsageError(f"--{field.name} is required: {field.metadata['help']}")
+    if "log_level" in values:
+        set_log_level(coerce("log_level", fields["log_level"], values["log_level"]))
     return values
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, Protocol
 
 from beam_job.core.errors import UsageError
+from beam_job.core.options import WorkOptions
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -62,8 +63,13 @@ def no_more(rest: Sequence[str], command: str) -> None:
         raise UsageError(f"There is no option {rest[0]!r}. See 'beam-job {command} --help'.")
 
 
-def set_up_logging(level: str, debug: bool) -> None:
-    """Writes log messages of this package from ``level`` on to stderr; Beam's own only with ``debug``."""
+def set_up_logging(debug: bool) -> None:
+    """Writes log messages of this package to stderr, all of them with ``debug``; Beam's own only with ``debug``."""
     logging.basicConfig(stream=sys.stderr, format=_LOG_FORMAT)
-    logging.getLogger("beam_job").setLevel(logging.DEBUG if debug else level.upper())
+    set_log_level("debug" if debug else WorkOptions.log_level)
     logging.getLogger("apache_beam").setLevel(logging.WARNING if debug else logging.CRITICAL)
+
+
+def set_log_level(level: str) -> None:
+    """Sets the lowest level, as ``--log_level`` names it, of this package's messages in this process."""
+    logging.getLogger("beam_job").setLevel(level.upper())

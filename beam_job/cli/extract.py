@@ -12,9 +12,7 @@ import json
 from beam_job import api
 from beam_job.cli import plan
 from beam_job.cli.arguments import add_extract_arguments, read_extract_options
-from beam_job.cli.command import set_up_logging
 from beam_job.cli.summary import print_summary
-from beam_job.core.options import WorkOptions
 
 _TEMPLATE = "--template_location"
 
@@ -32,7 +30,6 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     if arguments.dry_run:
         return plan.run(arguments, rest)
     options = read_extract_options(arguments)
-    set_up_logging(options.get("log_level", WorkOptions.log_level), arguments.debug)
     if any(argument.partition("=")[0] == _TEMPLATE for argument in rest):
         place = api.write_template(**options, beam_options=rest)
         print(json.dumps({"template": place}) if arguments.json else f"the job's template is at {place}")

@@ -12,7 +12,6 @@ from beam_job import __version__
 from beam_job.cli import demo, extract, inspect_model, plan, report, samples, train_head, verify
 from beam_job.cli.command import Command, Parser, add_command, set_up_logging
 from beam_job.core.errors import EXIT_INTERRUPTED, EXIT_USAGE, BeamJobError, UsageError
-from beam_job.core.options import WorkOptions
 from beam_job.core.suggestions import did_you_mean
 
 COMMANDS: Mapping[str, Command] = {
@@ -63,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if known.command is None:
             parser.print_help()
             return EXIT_USAGE
-        set_up_logging(WorkOptions.log_level, known.debug)
+        set_up_logging(known.debug)
         return COMMANDS[known.command].run(known, rest)
     except BeamJobError as error:
         if "--debug" in arguments:

@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING
 
 from beam_job import api
 from beam_job.cli.arguments import add_extract_arguments, read_extract_options
-from beam_job.cli.command import set_up_logging
-from beam_job.core.options import WorkOptions
 
 if TYPE_CHECKING:
     from beam_job.extraction.plan import Plan
@@ -26,7 +24,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     """Prints the plan."""
     options = read_extract_options(arguments)
-    set_up_logging(options.get("log_level", WorkOptions.log_level), arguments.debug)
     found = api.plan(**options, beam_options=rest, progress=not arguments.json)
     if arguments.json:
         print(json.dumps({**dataclasses.asdict(found), "total": found.total, "to_extract": found.to_extract}))

@@ -39,7 +39,6 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     """Trains, and prints the result."""
     no_more(rest, "train-head")
     options: Any = given_options(arguments, group_fields(HeadOptions))
-
     if arguments.json:
         result = api.train_head(arguments.path, **options)
         print(json.dumps({**dataclasses.asdict(result), "accuracy": result.accuracy}))

@@ -65,12 +65,6 @@ def schema_of(run: Mapping[str, Any], labels: Sequence[str]) -> RecordSchema:
     return RecordSchema({name: tuple(shape) for name, shape in run["model"]["outputs"].items()}, labels)
 
 
-def shard_files(run: Mapping[str, Any], shard_format: str) -> dict[str, dict[str, Any]]:
-    """The names of the shards' files in a format, in the order of the shards, to their ``bytes`` and ``sha256``."""
-    (suffix,) = suffixes_of([shard_format])
-    return {name: shard["files"][name] for shard in run["shards"] for name in [f"{shard['shard']}{suffix}"]}
-
-
 def reader_files(run: Mapping[str, Any], labels: Sequence[str]) -> dict[str, str]:
     """Name to content of the files for other readers, as they follow from a run.json."""
     schema, made = schema_of(run, labels), {}

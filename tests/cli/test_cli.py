@@ -62,6 +62,15 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(
     assert words in error
 
 
+@pytest.mark.parametrize("level", ["loud", "10"])
+def test_an_unknown_log_level_in_a_file(level: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(f"input: {tmp_path}\noutput: {tmp_path / 'out'}\nlog_level: {level}\n")
+    assert main(["plan", f"--config={tmp_path / 'job.yaml'}"]) == 2
+    error = capsys.readouterr().err
+    assert_one_sentence(error)
+    assert "--log_level is one of debug, info, warning, error, found " in error
+
+
 def test_a_model_that_is_nowhere_is_one_sentence_in_a_process_of_its_own(few: Path, tmp_path: Path) -> None:
     done = beam_job_process("extract", f"--input={few}", f"--output={tmp_path / 'out'}", "--model=gs//typo/model")
     assert (done.returncode, done.stdout) == (2, "")
