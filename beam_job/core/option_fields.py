@@ -135,7 +135,7 @@ def coerce(name: str, field: Field, value: Any) -> Any:
     """
     if not is_repeatable(field):
         return _coerce_one(name, field, value)
-    items = [value] if isinstance(value, (str, value_type(field))) else list(value)
+    items = [value] if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
     found = tuple(_coerce_one(name, field, item) for item in items)
     if len(set(found)) != len(found):
         raise UsageError(f"--{name} names the same value twice: {', '.join(map(str, found))}.")

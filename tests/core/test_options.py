@@ -74,3 +74,10 @@ def test_what_decides_nothing_in_the_dataset_is_not_recorded() -> None:
     options = ExtractOptions.of(input="in", output="out", read_threads=3, num_shards=4, log_level="info")
     assert options.recorded()["num_shards"] == 4
     assert not {"output", "resume", "read_threads", "log_level", "on"} & set(options.recorded())
+
+
+def test_a_number_for_a_repeatable_option_is_its_text() -> None:
+    """YAML reads ``layer: 5`` as a number."""
+    options = ExtractOptions.of(input="in", output="out", layer=5, allowed_roots=[2024])
+    assert [str(layer) for layer in options.model.layer] == ["5"]
+    assert options.source.allowed_roots == ("2024",)
