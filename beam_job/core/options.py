@@ -130,6 +130,12 @@ class DecodeOptions:
         metavar="N",
         minimum=1,
     )
+    float_range: ValueRange | None = option(
+        "The values of black and white in images of floating-point pixels (TIFF, PFM), such as 0,1. Without it, and "
+        "for values outside of it, such an image becomes an error row.",
+        None,
+        metavar="LOW,HIGH",
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

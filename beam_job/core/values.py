@@ -35,7 +35,7 @@ class ImageSize:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ValueRange:
-    """The values of black and white in the model's input, written ``LOW,HIGH``, such as ``0,1`` or ``-1,1``."""
+    """The values of black and white, written ``LOW,HIGH``, such as ``0,1`` or ``-1,1``."""
 
     low: float
     high: float

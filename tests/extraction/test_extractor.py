@@ -25,7 +25,8 @@ from beam_job.engines.base import EngineChoice
 from beam_job.extraction.config import ExtractionConfig, make_config
 from beam_job.extraction.extractor import Extractor, new_extractor
 from beam_job.extraction.shards import extract_shard
-from beam_job.modalities.image.decoding import DecodePolicy, decode_image
+from beam_job.modalities.image.decoding import decode_image
+from beam_job.modalities.image.policy import DecodePolicy
 from beam_job.models.spec import describe_model
 from beam_job.outputs.tfrecord.framing import read_records
 from beam_job.runtime import storage

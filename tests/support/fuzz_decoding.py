@@ -21,7 +21,8 @@ from PIL import Image
 
 from beam_job.core.errors import ExampleError
 from beam_job.core.values import ImageSize
-from beam_job.modalities.image.decoding import DecodePolicy, decode_image
+from beam_job.modalities.image.decoding import decode_image
+from beam_job.modalities.image.policy import DecodePolicy
 
 SIZE = ImageSize(64, 64)
 LIMIT_SECONDS = 20

@@ -8,7 +8,8 @@ from beam_job.core.options import ModelOptions
 from beam_job.core.records import Float32Array
 from beam_job.engines.base import EngineChoice
 from beam_job.engines.selection import load_engine
-from beam_job.modalities.image.decoding import DecodePolicy, decode_image
+from beam_job.modalities.image.decoding import decode_image
+from beam_job.modalities.image.policy import DecodePolicy
 from beam_job.modalities.image.samples import PHOTOGRAPHS
 from beam_job.models.spec import describe_model
 from beam_job.runtime.wheels import package_directory

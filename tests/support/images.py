@@ -39,12 +39,9 @@ def jpeg(pixels: npt.NDArray[Any], **settings: Any) -> bytes:
 
 def png_header(width: int, height: int) -> bytes:
     """A PNG whose header declares a size, without the pixels."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(name, content) for name, content in chunks)
 
 
 def write_tree(root: Path, count: int, bad: Collection[int]) -> None:
@@ -53,3 +50,63 @@ def write_tree(root: Path, count: int, bad: Collection[int]) -> None:
         path = root / f"class-{number % 3}" / f"{number:03d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"not an image" if number in bad else jpeg(photograph(40, 50, number)))
+
+
+def png(pixels: npt.NDArray[Any], depth: int, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG of gray [H, W] or colour [H, W, 3 or 4] values.
+
+    Args:
+      pixels: Unsigned integers.
+      depth: Bits per channel.
+      chunks: Type and content of chunks to write before the pixels.
+    """
+    height, width = pixels.shape[:2]
+    kind = {2: 0, 3: 2, 4: 6}[2 if pixels.ndim == 2 else pixels.shape[2]]
+    samples = pixels.reshape(height, -1)
+    if depth == 16:
+        rows = samples.astype(">u2").view(np.uint8)
+    else:
+        bits = np.unpackbits(samples.astype(np.uint8)[:, :, np.newaxis], axis=2)[:, :, -depth:]
+        rows = np.packbits(bits.reshape(height, -1), axis=1)
+    unfiltered = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
+    body = (png_chunk(name, content) for name, content in (*chunks, (b"IDAT", zlib.compress(unfiltered))))
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + b"".join(body) + png_chunk(b"IEND", b"")
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def tiff(pixels: npt.NDArray[Any], white_is_zero: bool = False, bits: int | None = None) -> bytes:
+    """An uncompressed little-endian TIFF of [H, W] or [H, W, bands], written as its values lie in memory.
+
+    Args:
+      pixels: Integers or floats.
+      white_is_zero: What the file says of the values.
+      bits: Bits per value, where they are not those of the array; for 12, the values are packed.
+    """
+    height, width = pixels.shape[:2]
+    bands = 1 if pixels.ndim == 2 else pixels.shape[2]
+    bits = bits or pixels.dtype.itemsize * 8
+    content = pixels.tobytes()
+    if bits == 12:
+        unpacked = np.unpackbits(pixels.astype(">u2").view(np.uint8)).reshape(-1, 16)[:, 4:]
+        content = np.packbits(unpacked.reshape(-1)).tobytes()
+    kinds = {"u": 1, "i": 2, "f": 3}
+    strip, many = 8 + 2 + 12 * 10 + 4, 0
+    bits_of_bands = struct.pack(f"<{bands}H", *[bits] * bands)
+    entries = [
+        (256, 4, 1, width),
+        (257, 4, 1, height),
+        (258, 3, bands, bits if bands == 1 else strip),
+        (259, 3, 1, 1),
+        (262, 3, 1, 0 if white_is_zero else 1),
+        (273, 4, 1, strip + (many := 0 if bands == 1 else len(bits_of_bands))),
+        (277, 3, 1, bands),
+        (278, 4, 1, height),
+        (279, 4, 1, len(content)),
+        (339, 3, 1, kinds[pixels.dtype.kind]),
+    ]
+    directory = struct.pack("<H", len(entries)) + b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"II*\0\x08\0\0\0" + directory + b"\0\0\0\0" + bits_of_bands * bool(many) + content

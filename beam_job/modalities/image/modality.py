@@ -10,12 +10,13 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import Image
 
-from beam_job.core.errors import FlagNeededError, ModelError
+from beam_job.core.errors import DecodeError, FlagNeededError, ModelError
 from beam_job.core.options import DecodeOptions, ModelOptions
 from beam_job.core.records import Float32Array
 from beam_job.core.values import ImageSize
 from beam_job.modalities.base import FrozenInput, InputRequest, Modality, ModelInput, Shape
-from beam_job.modalities.image.decoding import DecodePolicy, decode_image
+from beam_job.modalities.image.decoding import decode_image, decode_pixels, image_suffixes
+from beam_job.modalities.image.policy import FAST, DecodePolicy
 from beam_job.modalities.image.preprocessing import Preprocessing, choose_convention
 
 _CHANNELS = 3
@@ -38,9 +39,7 @@ class ImageModality(Modality):
 
     name: ClassVar[str] = "image"
     takes: ClassVar[str] = "images [B, H, W, 3]"
-    suffixes: ClassVar[frozenset[str]] = frozenset(
-        (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-    )
+    suffixes: ClassVar[frozenset[str]] = image_suffixes()
     input_dtype: ClassVar[str] = "float32"
     fixed_shape: ClassVar[bool] = True
 
@@ -74,16 +73,15 @@ class ImageModality(Modality):
         assert height is not None and width is not None
         convention = choose_convention(frozen, model)
         preprocessing = Preprocessing(ImageSize(height, width), convention, model.resize)
-        return cls(preprocessing, DecodePolicy(decode.decode, decode.max_image_pixels))
+        return cls(preprocessing, DecodePolicy(decode.decode, decode.max_image_pixels, decode.float_range))
 
     @classmethod
     def preview(cls, content: bytes) -> str | None:
         try:
-            with Image.open(io.BytesIO(content)) as image:
-                image.draft("RGB", _THUMBNAIL)
-                small = image.convert("RGB")
-        except Exception:  # Pillow's plugins raise anything; an image without a preview is no fault
+            pixels = decode_pixels(content, ImageSize(*_THUMBNAIL), DecodePolicy(FAST))
+        except DecodeError:
             return None
+        small = Image.fromarray(pixels[:, :, :_CHANNELS].astype(np.uint8))
         small.thumbnail(_THUMBNAIL)
         file = io.BytesIO()
         small.save(file, "JPEG", quality=_THUMBNAIL_QUALITY)

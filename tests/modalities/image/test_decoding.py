@@ -15,7 +15,8 @@ from beam_job.core.errors import (
     UnknownFormatError,
 )
 from beam_job.core.values import ImageSize
-from beam_job.modalities.image.decoding import DecodePolicy, decode_image
+from beam_job.modalities.image.decoding import decode_image
+from beam_job.modalities.image.policy import DecodePolicy
 from beam_job.modalities.image.resizing import RESIZES
 from tests.support.images import encode, jpeg, photograph, png_header
 

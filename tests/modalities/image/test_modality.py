@@ -81,6 +81,36 @@ def test_a_preview_is_a_small_jpeg() -> None:
     assert ImageModality.preview(b"no image") is None
 
 
+def _turned(orientation: int, height: int, width: int, before: bytes = b"") -> bytes:
+    """A JPEG with an orientation, and with bytes in front of the segment that tells it."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = jpeg(photograph(height, width, orientation), exif=exif)
+    return data[:2] + before + data[2:]
+
+
+_PROFILE = b"\xff\xe2" + (60_002).to_bytes(2, "big") + b"\xff\xda" * 30_000
+_ODD = b"\xff\xd3\0\xff\xff\xff\xd3\r\n"
+
+
+@pytest.mark.parametrize("decode", ["exact", "fast"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_served_pixels_equal_the_stored_ones_however_an_image_is_turned(orientation: int, decode: str) -> None:
+    import tensorflow as tf
+
+    contents = [
+        _turned(orientation, 150, 61),
+        _turned(orientation, 61, 150, _PROFILE * 3),
+        _turned(orientation, 40, 60, _ODD),
+        _turned(orientation, 333, 200, _ODD + _PROFILE),
+        encode(photograph(150, 61), "JPEG", "CMYK"),
+    ]
+    frozen = FrozenInput("m", (24, 60, 3), integer=False, convention=None)
+    modality = ImageModality.of(frozen, ModelOptions(preprocess="tf"), DecodeOptions(decode=decode))
+    served = tf.function(modality.serve)(tf.constant(contents)).numpy()
+    np.testing.assert_allclose(served, np.stack([modality.prepare(content) for content in contents]), atol=1e-5)
+
+
 def test_the_served_input_equals_the_prepared_one() -> None:
     import tensorflow as tf
 

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from beam_job.core.values import ImageSize, ValueRange
-from beam_job.modalities.image.decoding import DecodePolicy, decode_image
+from beam_job.modalities.image.decoding import decode_image
+from beam_job.modalities.image.policy import DecodePolicy
 from beam_job.modalities.image.preprocessing import KERAS_CONVENTIONS, RAW, UNIT, Convention
 
 SIZE = ImageSize(224, 224)
