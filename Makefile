@@ -4,7 +4,7 @@
 # make check     format, lint, types
 # make flink     the dataset of make run on a Flink cluster on this machine, compared byte by byte
 # make wheel     builds the wheel, installs it into a fresh environment outside of here, and runs the demo there
-# make docs      the reference of options, the types of the API and the parameters of the Dataflow template
+# make docs      the reference of options, the image formats, the types of the API and the parameters of the Dataflow template
 # make screenshots   the screenshots in the README; needs chromium and chromium-driver
 # make bench     the job against its peers, about an hour; installs them into a separate environment
 PYTHON ?= python3
@@ -47,6 +47,7 @@ wheel:
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/make_options.py > docs/options.md
+	$(BIN)/python docs/make_formats.py > docs/formats.md
 	$(BIN)/python docs/make_option_types.py > beam_job/option_types.py
 	$(BIN)/python launch/dataflow/make_metadata.py > launch/dataflow/metadata.json
 

@@ -29,6 +29,7 @@ class ExtractArguments(TypedDict, total=False):
     precision: Literal["fp32", "bf16"]
     decode: Literal["exact", "fast"]
     max_image_pixels: int
+    float_range: ValueRange | str | None
     format: Sequence[str] | str
     num_shards: int | None
     examples_per_shard: int

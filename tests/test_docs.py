@@ -25,8 +25,10 @@ def blocks(page: str, language: str) -> list[str]:
 
 
 def test_the_reference_of_options_is_that_of_the_code() -> None:
-    made = subprocess.run([sys.executable, ROOT / "docs/make_options.py"], capture_output=True, text=True, check=True)
-    assert made.stdout == (ROOT / "docs/options.md").read_text(), "run make docs"
+    for name in ("options", "formats"):
+        command = [sys.executable, ROOT / f"docs/make_{name}.py"]
+        made = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert made.stdout == (ROOT / f"docs/{name}.md").read_text(), "run make docs"
 
 
 def test_the_types_of_the_api_are_those_of_the_code() -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Generic, TypeVar
 
-from beam_job.core.records import ExampleRef
+from beam_job.core.records import ExampleRef, PassedOver
 
 # Refs in a block as a source lists them.
 BLOCK_REFS = 1024
@@ -24,15 +24,31 @@ _FASTEST = 1  # level of zlib
 K = TypeVar("K")
 
 
-def pack(refs: Iterable[ExampleRef]) -> bytes:
-    """A block of refs; their JSON is ASCII, so that names that are not UTF-8 are preserved."""
-    rows = [(ref.id, ref.uri, ref.label, ref.split, ref.group, ref.version, ref.problem) for ref in refs]
-    return zlib.compress(json.dumps(rows, separators=(",", ":")).encode("ascii"), _FASTEST)
+def pack(entries: Iterable[ExampleRef | PassedOver]) -> bytes:
+    """A block of refs, with the number of files of each kind that were passed over between them.
+
+    Its JSON is ASCII, so that names that are not UTF-8 are preserved.
+    """
+    rows: list[tuple[str | None, ...]] = []
+    passed_over: Counter[str] = Counter()
+    for entry in entries:
+        if isinstance(entry, PassedOver):
+            passed_over[entry.kind] += 1
+        else:
+            fields = (entry.label, entry.split, entry.group, entry.version, entry.problem)
+            rows.append((entry.id, entry.uri, *fields))
+    return zlib.compress(json.dumps((rows, passed_over), separators=(",", ":")).encode("ascii"), _FASTEST)
 
 
 def unpack(block: bytes) -> list[ExampleRef]:
     """The refs of a block, in order."""
-    return [ExampleRef(*row) for row in json.loads(zlib.decompress(block))]
+    return unpack_all(block)[0]
+
+
+def unpack_all(block: bytes) -> tuple[list[ExampleRef], dict[str, int]]:
+    """The refs of a block, in order, and kind to number of the files that were passed over."""
+    rows, passed_over = json.loads(zlib.decompress(block))
+    return [ExampleRef(*row) for row in rows], passed_over
 
 
 class Grouper(Generic[K]):

@@ -11,6 +11,7 @@ from beam_job.beam.transforms import ComputeLayout, ExtractShards, FinaliseDatas
 from beam_job.extraction.finalisation import describe_run
 from beam_job.extraction.layout import SplitPolicy
 from beam_job.extraction.preparation import Preparation
+from beam_job.extraction.reading import example_files
 
 
 def build_pipeline(run: Preparation, shared: Shared, beam_options: Any) -> beam.Pipeline:
@@ -24,7 +25,7 @@ def build_pipeline(run: Preparation, shared: Shared, beam_options: Any) -> beam.
     options, config = run.options, run.config
     pipeline = beam.Pipeline(options=beam_options)
     splits = SplitPolicy(options.source.splits, options.source.split_seed)
-    refs = pipeline | "List examples" >> ListExamples(run.source, config.model.modality.suffixes, splits)
+    refs = pipeline | "List examples" >> ListExamples(run.source, example_files(config.model.modality), splits)
     layout = refs | "Compute layout" >> ComputeLayout(
         options.shard,
         run.vocabulary,
@@ -34,5 +35,5 @@ def build_pipeline(run: Preparation, shared: Shared, beam_options: Any) -> beam.
         run.earlier.shards if run.earlier else {},
     )
     receipts = refs | "Extract shards" >> ExtractShards(config, shared, layout)
-    receipts | "Finalise" >> FinaliseDataset(config.output, describe_run(options, config), layout)
+    receipts | "Finalise" >> FinaliseDataset(config.output, describe_run(options, config, run.notes), layout)
     return pipeline

@@ -38,6 +38,8 @@ class RunResult:
       examples: Examples that went in.
       records: Examples that gave features.
       errors: Error class to number of error rows.
+      passed_over: Kind to number of the input's files that are no examples.
+      notes: What else there is to know: how the input was understood, and what is missing from it.
       splits: Split name to its examples, records, shards, classes and unlabelled examples, as in run.json.
       features: Feature name to the shape for one example.
       engine: Which engine ran the model, at which precision, why, and how it agrees with TensorFlow, as in run.json.
@@ -52,6 +54,8 @@ class RunResult:
     examples: int
     records: int
     errors: Mapping[str, int]
+    passed_over: Mapping[str, int]
+    notes: Sequence[str]
     splits: Mapping[str, Mapping[str, Any]]
     features: Mapping[str, tuple[int, ...]]
     engine: Mapping[str, Any]
@@ -128,6 +132,8 @@ def run_extract(options: ExtractOptions, beam_arguments: Sequence[str] = (), pro
         examples=run["examples"],
         records=sum(split["records"] for split in run["splits"].values()),
         errors=run["errors"],
+        passed_over=run["passed_over"],
+        notes=run["notes"],
         splits=run["splits"],
         features=config.model.outputs,
         engine=run["engine"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -74,10 +75,33 @@ def beam_options(arguments: Sequence[str], known: Iterable[str] = ()) -> Any:
     _check_known(arguments, known)
     options = PipelineOptions(list(arguments))
     standard = options.view_as(StandardOptions)
-    if standard.runner is None or standard.runner in _LOCAL_NAMES:
-        standard.runner = LOCAL_RUNNER
+    standard.runner = _runner_name(standard.runner)
     _check_complete(standard.runner, options.get_all_options())
     return options
+
+
+def _runner_name(given: str | None) -> str:
+    """The name of a runner as Beam spells it; a dotted path of a class stays as it is.
+
+    Raises:
+      UsageError: Beam knows no such runner.
+    """
+    from apache_beam.options.pipeline_options import StandardOptions
+
+    if given is None:
+        return LOCAL_RUNNER
+    if "." in given:
+        module, _, name = given.rpartition(".")
+        try:
+            getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise UsageError(f"There is no --runner={given}: {error}.") from None
+        return given
+    known = {name.lower(): name for name in (*_LOCAL_NAMES, *StandardOptions.KNOWN_RUNNER_NAMES)}
+    found = known.get(given.lower()) or known.get(f"{given.lower()}runner")
+    if found is None:
+        raise UsageError(f"There is no --runner={given}{did_you_mean(given, known.values())}")
+    return LOCAL_RUNNER if found in _LOCAL_NAMES else found
 
 
 def is_local(options: Any) -> bool:
@@ -200,6 +224,11 @@ def _check_known(arguments: Sequence[str], known: Iterable[str]) -> None:
             _, unknown = parser.parse_known_args(list(arguments))
     except SystemExit:
         raise UsageError(words.getvalue().strip().splitlines()[-1].removeprefix("error: ")) from None
+    if unknown and not unknown[0].startswith("-"):
+        raise UsageError(
+            f"The argument {unknown[0]!r} belongs to no option. If the shell has made it from a pattern, quote the "
+            f"pattern, as in --input '*.jpg'."
+        )
     if unknown:
         names = [*(f"--{name}" for name in known), *parser._option_string_actions]
         raise UsageError(f"There is no option {unknown[0]!r}{did_you_mean(unknown[0].partition('=')[0], names)}")

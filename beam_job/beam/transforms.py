@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -27,7 +27,7 @@ from beam_job.core.options import (
     SourceOptions,
     WorkOptions,
 )
-from beam_job.core.records import ShardReceipt
+from beam_job.core.records import ExampleRef, ShardReceipt
 from beam_job.core.sharding import stable_hash
 from beam_job.dataset import target
 from beam_job.dataset.labels import LabelVocabulary
@@ -36,7 +36,7 @@ from beam_job.extraction.config import ExtractionConfig, make_config
 from beam_job.extraction.finalisation import RunDescription, finalise
 from beam_job.extraction.layout import DatasetLayout, SplitPolicy, Tally, make_layout
 from beam_job.extraction.shards import duplicate_ids
-from beam_job.inputs.base import Source
+from beam_job.inputs.base import ExampleFiles, Source, readable_id
 from beam_job.models.spec import describe_model
 from beam_job.runtime import storage
 from beam_job.runtime.threadmap import batched
@@ -50,7 +50,7 @@ class ListExamples(beam.PTransform):  # type: ignore[misc]
     """Lists an input in the workers, its units in parallel, and gives every ref a split."""
 
     source: Source
-    suffixes: Collection[str]
+    files: ExampleFiles
     splits: SplitPolicy
 
     def expand(self, pbegin: Any) -> Any:
@@ -59,9 +59,9 @@ class ListExamples(beam.PTransform):  # type: ignore[misc]
             | "Start listing" >> beam.Impulse()
             # bytes
             | "List units" >> beam.FlatMap(_units, self.source)
-            # str
+            # str: the JSON of a unit, which is ASCII even when names are not UTF-8
             | "Spread units" >> beam.Reshuffle()
-            | "List refs" >> beam.FlatMap(_ref_blocks, self.source, self.suffixes, self.splits).with_output_types(bytes)
+            | "List refs" >> beam.FlatMap(_ref_blocks, self.source, self.files, self.splits).with_output_types(bytes)
             # block of ExampleRef with splits
         )
 
@@ -190,11 +190,15 @@ class ExtractFeatures(beam.PTransform):  # type: ignore[misc]
 
 
 def _units(_: bytes, source: Source) -> Iterator[str]:
-    return source.units()
+    return map(json.dumps, source.units())
 
 
-def _ref_blocks(unit: str, source: Source, suffixes: Collection[str], splits: SplitPolicy) -> Iterator[bytes]:
-    return map(blocks.pack, batched(map(splits.assign, source.refs(unit, suffixes)), blocks.BLOCK_REFS))
+def _ref_blocks(unit: str, source: Source, files: ExampleFiles, splits: SplitPolicy) -> Iterator[bytes]:
+    entries = (
+        splits.assign(entry) if isinstance(entry, ExampleRef) else entry
+        for entry in source.refs(json.loads(unit), files)
+    )
+    return map(blocks.pack, batched(entries, blocks.BLOCK_REFS))
 
 
 def _repeated(entry: tuple[int, Iterable[bytes]]) -> Iterator[str]:
@@ -204,7 +208,8 @@ def _repeated(entry: tuple[int, Iterable[bytes]]) -> Iterator[str]:
             places[ref.id].append(ref.uri)
     for example_id, uris in places.items():
         if len(uris) > 1:
-            yield f"{example_id!r} ({len(uris)} times: {', '.join(sorted(set(uris))[:2])})"
+            places_shown = ", ".join(sorted(set(map(readable_id, uris)))[:2])
+            yield f"{example_id!r} ({len(uris)} times: {places_shown})"
 
 
 def _empty_blocks(layout: DatasetLayout) -> Iterator[tuple[str, bytes]]:
@@ -225,8 +230,10 @@ class _TallyFn(beam.CombineFn):  # type: ignore[misc]
         return Tally()
 
     def add_input(self, tally: Tally, block: bytes) -> Tally:
-        for ref in blocks.unpack(block):
+        refs, passed_over = blocks.unpack_all(block)
+        for ref in refs:
             tally.add(ref)
+        tally.passed_over.update(passed_over)
         return tally
 
     def merge_accumulators(self, tallies: Iterable[Tally]) -> Tally:

@@ -63,6 +63,7 @@ def _facts(found: Plan) -> list[tuple[str, str]]:
         facts.append(("output", f"about {_size(found.output_bytes)}"))
     else:
         facts.append(("time", "unknown: none of the first examples gives features"))
+    facts += [("note", note) for note in found.notes]
     return facts
 
 

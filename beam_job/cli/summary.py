@@ -25,6 +25,8 @@ def print_summary(result: RunResult, console: Console | None = None) -> None:
     console.print(f"{line} ({escape(shapes)}), {failed:,} errors")
     for name, count in result.errors.items():
         console.print(f"  {count:,} {name}")
+    for note in result.notes:
+        console.print(f"note: {escape(note)}", soft_wrap=True)
     console.print(
         f"{result.examples_per_second:.1f} examples/s over {result.extract_seconds:.1f} s; "
         f"{result.seconds:.1f} s including the start"

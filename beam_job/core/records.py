@@ -42,6 +42,17 @@ class ExampleRef:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class PassedOver:
+    """A file of an input that is no example.
+
+    Attributes:
+      kind: Its suffix, such as ``.heic``, or words such as ``without suffix``.
+    """
+
+    kind: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class FeatureRecord:
     """What is stored for an example.
 

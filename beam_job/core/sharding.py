@@ -10,6 +10,13 @@ import re
 from collections.abc import Mapping
 
 DEFAULT_SPLIT = "train"
+# The splits that heads are trained with, and what else each of them is called.
+SPLIT_SYNONYMS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing"),
+}
+SPLIT_NAMES = frozenset(name for names in SPLIT_SYNONYMS.values() for name in names)
 DEFAULT_EXAMPLES_PER_SHARD = 1024
 # A small input is cut into up to SMALL_SHARDS shards of at least SMALL_SHARD_EXAMPLES examples, so that a machine with
 # many cores has enough units of work.

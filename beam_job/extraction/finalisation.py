@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -14,12 +14,13 @@ from beam_job.core.errors import JobFailedError
 from beam_job.core.metrics import add_times
 from beam_job.core.naming import ShardName
 from beam_job.core.options import ExtractOptions
-from beam_job.core.records import ShardReceipt
+from beam_job.core.records import ErrorRow, ShardReceipt
 from beam_job.dataset import error_rows
 from beam_job.dataset.commit import read_receipt
 from beam_job.dataset.run import labels_txt, reader_files, run_json
 from beam_job.extraction.config import ExtractionConfig
 from beam_job.extraction.layout import DatasetLayout
+from beam_job.extraction.notes import all_notes
 from beam_job.outputs.selection import all_suffixes, suffixes_of
 from beam_job.runtime import storage
 from beam_job.runtime.threadmap import map_in_order
@@ -34,17 +35,27 @@ class RunDescription:
 
     Attributes:
       facts: The fields of run.json that are known: options, model, preprocessing, decode, engine, formats, identity.
+      notes: How the input is understood.
+      extras: Suffixes of files that could be examples, and what must be installed for them.
       engine_milliseconds: Engine to its time per example, where engines were compared.
       max_error_rate: The share of error rows above which the run fails.
     """
 
     facts: Mapping[str, Any]
+    notes: Sequence[str]
+    extras: Mapping[str, str]
     engine_milliseconds: Mapping[str, float]
     max_error_rate: float
 
 
-def describe_run(options: ExtractOptions, config: ExtractionConfig) -> RunDescription:
-    """What run.json will say about how the dataset came to be."""
+def describe_run(options: ExtractOptions, config: ExtractionConfig, notes: Sequence[str] = ()) -> RunDescription:
+    """What run.json will say about how the dataset came to be.
+
+    Args:
+      options: All options.
+      config: What every worker knows.
+      notes: How the input is understood.
+    """
     modality = config.model.modality
     facts = {
         "options": options.recorded(),
@@ -55,7 +66,9 @@ def describe_run(options: ExtractOptions, config: ExtractionConfig) -> RunDescri
         "formats": list(config.formats),
         "identity": config.identity(),
     }
-    return RunDescription(facts, config.engine.milliseconds, options.output.max_error_rate)
+    return RunDescription(
+        facts, tuple(notes), dict(modality.extras), config.engine.milliseconds, options.output.max_error_rate
+    )
 
 
 class _Totals:
@@ -66,6 +79,7 @@ class _Totals:
         self.records: Counter[str] = Counter()
         self.labels: dict[str, Counter[int]] = {}
         self.errors: Counter[str] = Counter()
+        self.first_error: ErrorRow | None = None
         self.times: list[Mapping[str, float]] = []
 
     def add(self, receipt: ShardReceipt) -> None:
@@ -73,6 +87,8 @@ class _Totals:
         self.records[split] += receipt.records
         self.labels.setdefault(split, Counter()).update(receipt.label_counts)
         self.errors.update(row.error for row in receipt.error_rows)
+        rows = [*receipt.error_rows, *([self.first_error] if self.first_error else [])]
+        self.first_error = min(rows, key=lambda row: row.id, default=None)
         self.times.append(receipt.timings)
         self.shards.append(
             {
@@ -140,12 +156,14 @@ def _problem(examples: int, totals: _Totals, max_error_rate: float) -> str | Non
     if records + failed != examples:
         return f"{examples} examples went in, but {records} records and {failed} error rows came out."
     by_class = ", ".join(f"{count} {name}" for name, count in totals.errors.most_common())
+    first = totals.first_error
+    example = f"for instance {first.id}: {first.message}. All are in {naming.ERRORS}." if first else ""
     if not records:
-        return f"None of the {examples} examples gave features ({by_class}); see {naming.ERRORS}."
+        return f"None of the {examples} examples gave features ({by_class}); {example}"
     if failed > max_error_rate * examples:
         return (
             f"{failed} of {examples} examples failed ({by_class}), more than --max_error_rate={max_error_rate:g} "
-            f"allows; see {naming.ERRORS}."
+            f"allows; {example}"
         )
     return None
 
@@ -165,6 +183,8 @@ def _write_metadata(
         "examples": layout.total,
         "splits": {split: _split_json(split, layout, totals) for split in layout.examples},
         "errors": dict(sorted(totals.errors.items())),
+        "passed_over": dict(layout.passed_over),
+        "notes": all_notes(run.notes, layout, run.extras),
         "classes": len(names),
         "labels_sha256": hashlib.sha256(labels.encode()).hexdigest(),
         "shards": totals.shards,

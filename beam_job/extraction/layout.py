@@ -17,6 +17,8 @@ from beam_job.core.sharding import assign_split, default_num_shards, shard_index
 from beam_job.core.values import SplitFractions
 from beam_job.dataset.labels import LabelVocabulary
 
+_KINDS_SHOWN = 8
+
 
 @dataclasses.dataclass(frozen=True)
 class SplitPolicy:
@@ -45,10 +47,12 @@ class Tally:
     Attributes:
       examples: Split name to number of examples.
       labels: The labels that occur.
+      passed_over: Kind to number of the files that are no examples.
     """
 
     examples: Counter[str] = dataclasses.field(default_factory=Counter)
     labels: set[str] = dataclasses.field(default_factory=set)
+    passed_over: Counter[str] = dataclasses.field(default_factory=Counter)
 
     def add(self, ref: ExampleRef) -> None:
         """Counts a ref that has a split."""
@@ -61,6 +65,7 @@ class Tally:
         """Adds another tally."""
         self.examples.update(other.examples)
         self.labels |= other.labels
+        self.passed_over.update(other.passed_over)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,11 +76,13 @@ class DatasetLayout:
       examples: Split name to number of examples, sorted by name.
       shards: Split name to number of shards.
       vocabulary: Label to index.
+      passed_over: Kind to number of the files that are no examples, sorted by kind.
     """
 
     examples: Mapping[str, int]
     shards: Mapping[str, int]
     vocabulary: LabelVocabulary
+    passed_over: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
     @cached_property
     def total(self) -> int:
@@ -123,7 +130,8 @@ def make_layout(
       InputError: the input has no example.
     """
     if not tally.examples:
-        raise InputError(f"Found no example in {source!r}; expected at least one.")
+        told = f"; {describe_passed_over(tally.passed_over, {})}" if tally.passed_over else ""
+        raise InputError(f"Found no example in {source!r}; expected at least one{told}.")
     splits = sorted(tally.examples)
     earlier = earlier_shards or {}
     shards = {
@@ -133,4 +141,27 @@ def make_layout(
         for split in splits
     }
     examples = {split: tally.examples[split] for split in splits}
-    return DatasetLayout(examples, shards, vocabulary or LabelVocabulary.build(tally.labels))
+    passed_over = {kind: tally.passed_over[kind] for kind in sorted(tally.passed_over)}
+    return DatasetLayout(examples, shards, vocabulary or LabelVocabulary.build(tally.labels), passed_over)
+
+
+def describe_passed_over(passed_over: Mapping[str, int], extras: Mapping[str, str]) -> str:
+    """A phrase for the files that are no examples, the most frequent kinds first.
+
+    >>> describe_passed_over({".heic": 4, "without suffix": 12}, {".heic": "pip install x"})
+    '16 files passed over: 12 without suffix, 4 .heic (to read them: pip install x)'
+
+    Args:
+      passed_over: Kind to number.
+      extras: Kind to what must be installed to read such files.
+    """
+    kinds = sorted(passed_over, key=lambda kind: (-passed_over[kind], kind))
+    told = [f"{passed_over[kind]:,} {kind}" + _install(extras.get(kind)) for kind in kinds[:_KINDS_SHOWN]]
+    if more := sum(passed_over[kind] for kind in kinds[_KINDS_SHOWN:]):
+        told.append(f"{more:,} others")
+    total = sum(passed_over.values())
+    return f"{total:,} {'file' if total == 1 else 'files'} passed over: {', '.join(told)}"
+
+
+def _install(command: str | None) -> str:
+    return f" (to read them: {command})" if command else ""

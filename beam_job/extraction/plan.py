@@ -5,22 +5,24 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from beam_job.core.fingerprints import example_fingerprint
 from beam_job.core.metrics import StageTimes
 from beam_job.core.naming import ShardName
-from beam_job.core.records import ExampleRef, FeatureRecord
+from beam_job.core.records import ExampleRef, FeatureRecord, PassedOver
 from beam_job.core.sharding import stable_hash
 from beam_job.dataset.commit import read_receipt
 from beam_job.dataset.labels import LabelVocabulary
 from beam_job.extraction.config import ExtractionConfig
 from beam_job.extraction.extractor import Extractor
 from beam_job.extraction.layout import DatasetLayout, SplitPolicy, Tally, make_layout
+from beam_job.extraction.notes import all_notes
 from beam_job.extraction.preparation import Preparation
+from beam_job.extraction.reading import example_files
 from beam_job.extraction.shards import duplicate_ids
-from beam_job.inputs.base import all_refs
+from beam_job.inputs.base import all_entries
 from beam_job.outputs.base import RecordSchema, file_bytes
 from beam_job.outputs.registry import SHARD_FORMATS
 
@@ -35,6 +37,8 @@ class Plan:
       examples: Split name to number of examples.
       shards: Split name to number of shards.
       classes: Number of labels.
+      passed_over: Kind to number of the input's files that are no examples.
+      notes: What else there is to know of the input.
       model: The model's identity, as in run.json.
       features: Feature name to the shape for one example.
       engine: The engine that would run the model, as in run.json.
@@ -50,6 +54,8 @@ class Plan:
     examples: Mapping[str, int]
     shards: Mapping[str, int]
     classes: int
+    passed_over: Mapping[str, int]
+    notes: Sequence[str]
     model: Mapping[str, Any]
     features: Mapping[str, tuple[int, ...]]
     engine: Mapping[str, Any]
@@ -95,6 +101,8 @@ def make_plan(run: Preparation, extractor: Extractor) -> Plan:
         examples=layout.examples,
         shards=layout.shards,
         classes=len(layout.vocabulary.names),
+        passed_over=layout.passed_over,
+        notes=all_notes(run.notes, layout, config.model.modality.extras),
         model=config.model.to_json(),
         features=config.model.outputs,
         engine=config.engine.to_json(),
@@ -110,22 +118,31 @@ def make_plan(run: Preparation, extractor: Extractor) -> Plan:
 
 def _refs(run: Preparation) -> Iterator[ExampleRef]:
     """All refs, with their splits."""
+    return (entry for entry in _entries(run) if isinstance(entry, ExampleRef))
+
+
+def _entries(run: Preparation) -> Iterator[ExampleRef | PassedOver]:
+    """Everything in the input, refs with their splits."""
     source = run.options.source
     policy = SplitPolicy(source.splits, source.split_seed)
-    return map(policy.assign, all_refs(run.source, run.config.model.modality.suffixes))
+    for entry in all_entries(run.source, example_files(run.config.model.modality)):
+        yield policy.assign(entry) if isinstance(entry, ExampleRef) else entry
 
 
 def _tally(run: Preparation) -> Tally:
     tally = Tally()
     seen: set[int] = set()
     repeated: list[str] = []
-    for ref in _refs(run):
-        tally.add(ref)
+    for entry in _entries(run):
+        if isinstance(entry, PassedOver):
+            tally.passed_over[entry.kind] += 1
+            continue
+        tally.add(entry)
         if run.source.ids_unique:
             continue
-        key = stable_hash(ref.id)
+        key = stable_hash(entry.id)
         if key in seen:
-            repeated.append(f"{ref.id!r}")
+            repeated.append(f"{entry.id!r}")
         seen.add(key)
     if repeated:
         raise duplicate_ids(repeated)

@@ -14,7 +14,7 @@ from beam_job.dataset.labels import LabelVocabulary
 from beam_job.engines.selection import choose_engine
 from beam_job.extraction.config import ExtractionConfig, make_config
 from beam_job.extraction.extractor import Extractor, new_extractor
-from beam_job.extraction.reading import first_examples
+from beam_job.extraction.reading import example_files, first_examples
 from beam_job.extraction.resumption import EarlierRun, check_identity, read_earlier_run
 from beam_job.inputs.base import Source, all_refs
 from beam_job.inputs.selection import open_source
@@ -31,6 +31,7 @@ class Preparation:
     Attributes:
       options: All options.
       source: The input.
+      notes: How the input is understood.
       vocabulary: The labels, if given.
       stale: Files at the target that are deleted before the run.
       earlier: The run that is resumed, or None.
@@ -39,6 +40,7 @@ class Preparation:
 
     options: ExtractOptions
     source: Source
+    notes: list[str]
     vocabulary: LabelVocabulary | None
     stale: list[str]
     earlier: EarlierRun | None
@@ -77,7 +79,7 @@ def prepare(
             extractor.close()
     if earlier:
         check_identity(earlier, config.identity())
-    return Preparation(options, source, vocabulary, stale, earlier, config)
+    return Preparation(options, source, source.notes(), vocabulary, stale, earlier, config)
 
 
 def _config(options: ExtractOptions, source: Source, earlier: EarlierRun | None, processes: int) -> ExtractionConfig:
@@ -88,7 +90,7 @@ def _config(options: ExtractOptions, source: Source, earlier: EarlierRun | None,
         options.engine.engine,
         options.engine.precision,
         options.work.batch_size,
-        lambda: first_examples(all_refs(source, modality.suffixes), modality, options.source.allowed_roots),
+        lambda: first_examples(all_refs(source, example_files(modality)), modality, options.source.allowed_roots),
         earlier.identity["engine"][0] if earlier else None,
     )
     logger.info("engine %s in %s, %s", engine.name, engine.precision, engine.reason)

@@ -18,6 +18,7 @@ from beam_job.core.errors import (
     ReadError,
 )
 from beam_job.core.records import ErrorRow, ExampleRef
+from beam_job.inputs.base import ExampleFiles
 from beam_job.modalities.base import Modality
 from beam_job.runtime import storage
 
@@ -44,6 +45,11 @@ def read_example(ref: ExampleRef, allowed_roots: Sequence[str] = ()) -> bytes:
         raise AccessDeniedError(f"these credentials do not allow to read the file at {ref.uri}") from None
     except (OSError, ValueError) as error:  # ValueError: a path with a null byte, or a scheme that Beam does not know
         raise ReadError(f"the file at {ref.uri} cannot be read: {error}") from None
+
+
+def example_files(modality: Modality | type[Modality]) -> ExampleFiles:
+    """Which files are examples of a modality."""
+    return ExampleFiles(modality.suffixes, modality.recognises)
 
 
 def read_content(ref: ExampleRef, allowed_roots: Sequence[str] = ()) -> Content:

@@ -3,10 +3,54 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Collection, Iterator
+import dataclasses
+import posixpath
+import re
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
-from beam_job.core.records import ExampleRef
+from beam_job.core.records import ExampleRef, PassedOver
+from beam_job.runtime import storage
+
+# For messages about --input.
+INPUTS_IN_WORDS = "a directory with a folder per class, a glob, or a .csv or .jsonl manifest"
+# So many of its first bytes tell what a file is.
+_HEAD_BYTES = 64
+_ORDINARY_SUFFIX = re.compile(r"\.[a-z0-9_~-]{1,12}")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExampleFiles:
+    """Which files are examples of a modality. Small; travels to the workers.
+
+    Attributes:
+      suffixes: Suffixes, in lower case, of the files that are examples.
+      recognises: Whether a file that begins with these bytes is an example, whatever its name.
+    """
+
+    suffixes: frozenset[str]
+    recognises: Callable[[bytes], bool]
+
+    def passed_over(self, path: str) -> PassedOver | None:
+        """Why a file is no example, or None for one that is.
+
+        A local file whose suffix does not tell is looked into; in an object store that would be a request per file.
+        """
+        name = posixpath.basename(path).partition("?")[0]
+        suffix = posixpath.splitext(name)[1].lower()
+        if suffix in self.suffixes or (storage.is_local(path) and self.recognises(_head(path))):
+            return None
+        if not suffix:
+            return PassedOver("without suffix")
+        return PassedOver(suffix if _ORDINARY_SUFFIX.fullmatch(suffix) else "with other suffixes")
+
+
+def _head(path: str) -> bytes:
+    try:
+        with storage.open_read(path) as file:
+            return file.read(_HEAD_BYTES)
+    except OSError:
+        return b""
 
 
 class Source(abc.ABC):
@@ -34,24 +78,33 @@ class Source(abc.ABC):
           InputError: the input is wrong as a whole.
         """
 
+    def notes(self) -> list[str]:
+        """How the input is understood where its owner may not expect it: sentences, told with the result."""
+        return []
+
     @abc.abstractmethod
     def units(self) -> Iterator[str]:
         """Cuts the input into parts that can be listed in parallel."""
 
     @abc.abstractmethod
-    def refs(self, unit: str, suffixes: Collection[str]) -> Iterator[ExampleRef]:
+    def refs(self, unit: str, files: ExampleFiles) -> Iterator[ExampleRef | PassedOver]:
         """Lists one part. An entry that cannot be used becomes a ref with its problem.
 
         Args:
           unit: One of :meth:`units`.
-          suffixes: Suffixes, in lower case, of the files that are examples of the run's modality. Inputs that do not
-            name their files one by one take only those.
+          files: Which files are examples of the run's modality. Inputs that do not name their files one by one take
+            only those, and tell which they pass over.
         """
 
 
-def all_refs(source: Source, suffixes: Collection[str]) -> Iterator[ExampleRef]:
-    """Everything in an input, part by part, listed as it is consumed; arguments as for :meth:`Source.refs`."""
-    return (ref for unit in source.units() for ref in source.refs(unit, suffixes))
+def all_refs(source: Source, files: ExampleFiles) -> Iterator[ExampleRef]:
+    """Every example in an input, part by part, listed as it is consumed; arguments as for :meth:`Source.refs`."""
+    return (entry for entry in all_entries(source, files) if isinstance(entry, ExampleRef))
+
+
+def all_entries(source: Source, files: ExampleFiles) -> Iterator[ExampleRef | PassedOver]:
+    """Everything in an input; as :func:`all_refs`."""
+    return (entry for unit in source.units() for entry in source.refs(unit, files))
 
 
 def readable_id(path: str) -> str:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import ClassVar
 
-from beam_job.core.records import ExampleRef
-from beam_job.inputs.base import Source, readable_id
+from beam_job.core.errors import InputError
+from beam_job.core.records import ExampleRef, PassedOver
+from beam_job.inputs.base import INPUTS_IN_WORDS, ExampleFiles, Source, readable_id
 from beam_job.runtime import storage
 
-_WILDCARDS = re.compile(r"[*?\[]")
+# Files that hold or list examples in a form that is not read, by the end of their names.
+_NOT_READ = (
+    *(".tsv", ".txt", ".json", ".ndjson", ".yaml", ".yml", ".xml", ".xls", ".xlsx", ".csv.gz", ".jsonl.gz"),
+    *(".parquet", ".arrow", ".feather", ".tfrecord", ".tfrecords", ".npy", ".npz", ".h5", ".hdf5", ".pkl", ".lmdb"),
+    *(".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"),
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,15 +30,19 @@ class Glob(Source):
     def matches(cls, path: str) -> bool:
         return is_glob(path) or storage.exists(path)
 
+    def check(self) -> None:
+        if self.pattern.lower().endswith(_NOT_READ) and not is_glob(self.pattern):
+            raise InputError(f"Expected --input to be {INPUTS_IN_WORDS}; found the file {self.pattern!r}.")
+
     def units(self) -> Iterator[str]:
         yield self.pattern
 
-    def refs(self, unit: str, suffixes: Collection[str]) -> Iterator[ExampleRef]:
-        root = storage.parent(_WILDCARDS.split(unit, maxsplit=1)[0])
+    def refs(self, unit: str, files: ExampleFiles) -> Iterator[ExampleRef | PassedOver]:
+        root = storage.fixed_parent(unit)
         for info in storage.match(unit):
             yield ExampleRef(readable_id(storage.relative(info.path, root)), info.path, version=info.version)
 
 
 def is_glob(path: str) -> bool:
     """Whether a path has wildcards; the name of a local directory may contain such characters, that of a bucket not."""
-    return bool(_WILDCARDS.search(path)) and not (storage.is_local(path) and storage.is_directory(path))
+    return storage.has_wildcards(path) and not (storage.is_local(path) and storage.is_directory(path))

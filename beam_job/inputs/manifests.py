@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import io
-import json
-from collections.abc import Collection, Iterator, Mapping
+import itertools
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from beam_job.core.errors import BadReferenceError, InputError
-from beam_job.core.records import ExampleRef
+from beam_job.core.records import ExampleRef, PassedOver
 from beam_job.core.sharding import is_split_name
-from beam_job.inputs.base import Source, readable_id
+from beam_job.inputs.base import ExampleFiles, Source, readable_id
+from beam_job.inputs.tables import BadRow, Row, csv_rows, jsonl_rows, open_text
 from beam_job.runtime import storage
 
-_SUFFIXES = (".csv", ".jsonl")
+_CSV, _JSONL = ".csv", ".jsonl"
 COLUMNS = ("uri", "label", "id", "split", "group")
-Row = Mapping[str, Any]
+# What a column of labels is called when it is not called so.
+_LABEL_SYNONYMS = ("labels", "class", "classes", "class_name", "category", "target")
+# Rows that a launch looks at.
+_CHECKED_ROWS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,100 +35,105 @@ class Manifest(Source):
 
     @classmethod
     def matches(cls, path: str) -> bool:
-        return path.lower().endswith(_SUFFIXES)
+        return path.lower().endswith((_CSV, _JSONL))
 
     def check(self) -> None:
         try:
-            first = next(self._rows(), None)
+            rows = [row for _, row in itertools.islice(self._rows(), _CHECKED_ROWS)]
         except FileNotFoundError:
             raise InputError(f"There is no manifest at {self.path!r}.") from None
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise InputError(f"The manifest {self.path!r} cannot be read: {error}") from None
-        if first is None:
+        if not rows:
             raise InputError(f"The manifest {self.path!r} has no rows, so there is nothing to extract.")
-        columns = [str(name) for name in first[1]] if isinstance(first[1], Mapping) else []
-        if isinstance(first[1], Mapping) and "uri" not in columns:
+        if isinstance(rows[0], BadRow):
+            return
+        if "uri" not in rows[0]:
             raise InputError(
                 f"Expected the manifest {self.path!r} to have the columns {', '.join(COLUMNS)} (only uri is needed), "
-                f"found {', '.join(columns) or 'none'}; rename the column that holds the paths."
+                f"found {', '.join(map(readable_id, rows[0])) or 'none'}; rename the column that holds the paths."
             )
+        labels = (row.get(_label_column(row)) for row in rows if not isinstance(row, BadRow))
+        odd = next((readable_id(str(label)) for label in labels if _is_not_utf_8(label)), None)
+        if odd is not None:
+            raise InputError(f"Expected the manifest {self.path!r} in UTF-8, found the label {odd!r}; save it so.")
+
+    def notes(self) -> list[str]:
+        first = next((row for _, row in self._rows()), None)
+        if first is None or isinstance(first, BadRow) or "label" in first:
+            return []
+        found = [name for name in _LABEL_SYNONYMS if name in first]
+        if len(found) == 1:
+            return [f"the column {found[0]!r} is taken as the label"]
+        if found:
+            return [
+                f"none of the columns {', '.join(map(repr, found))} is taken as the label; call one of them 'label'"
+            ]
+        return []
 
     def units(self) -> Iterator[str]:
         yield self.path
 
-    def refs(self, unit: str, suffixes: Collection[str]) -> Iterator[ExampleRef]:
+    def refs(self, unit: str, files: ExampleFiles) -> Iterator[ExampleRef | PassedOver]:
         root = storage.parent(unit)
         for line, row in self._rows():
             try:
                 yield _ref(row, root)
             except BadReferenceError as error:
-                name = f"{storage.relative(unit, root)}:{line}"
+                name = readable_id(f"{storage.relative(unit, root)}:{line}")
                 yield ExampleRef(name, unit, problem=f"line {line}: {error}")
 
-    def _rows(self) -> Iterator[tuple[int, Row | str]]:
-        """Line number and row; a row that cannot be parsed comes as the sentence that says why."""
+    def _rows(self) -> Iterator[tuple[int, Row | BadRow]]:
+        """Line number and row."""
         with storage.open_read(self.path) as file:
-            text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-            if self.path.lower().endswith(".csv"):
-                yield from _csv_rows(text)
-            else:
-                yield from _jsonl_rows(text)
+            text = open_text(file)
+            yield from csv_rows(text, "uri") if self.path.lower().endswith(_CSV) else jsonl_rows(text)
 
 
-def _csv_rows(text: io.TextIOWrapper) -> Iterator[tuple[int, Row | str]]:
-    reader = csv.DictReader(text, restkey="", strict=True)
-    while True:
-        try:
-            row = next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            yield reader.line_num, f"expected a row of CSV, found {error}"
-            continue
-        if "" in row:
-            yield reader.line_num, f"expected {len(reader.fieldnames or ())} columns, found {len(row[''])} more"
-        else:
-            yield reader.line_num, row
-
-
-def _jsonl_rows(text: io.TextIOWrapper) -> Iterator[tuple[int, Row | str]]:
-    for number, line in enumerate(text, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            yield number, f"expected a JSON object, found {error}"
-            continue
-        yield number, row if isinstance(row, dict) else f"expected a JSON object, found {type(row).__name__}"
-
-
-def _ref(row: Row | str, root: str) -> ExampleRef:
-    if isinstance(row, str):
-        raise BadReferenceError(row)
+def _ref(row: Row | BadRow, root: str) -> ExampleRef:
+    if isinstance(row, BadRow):
+        raise BadReferenceError(row.problem)
     uri = _text(row, "uri")
     if uri is None:
         raise BadReferenceError("expected a uri, found none")
-    if storage.is_local(uri) and not uri.startswith("/"):
-        uri = storage.join(root, uri)
+    uri = _located(uri, root)
     split = _text(row, "split")
     if split is not None and not is_split_name(split):
         raise BadReferenceError(f"expected a split of letters, digits and underscores, found {split!r}")
     return ExampleRef(
         id=_text(row, "id") or readable_id(storage.relative(uri, root)),
         uri=uri,
-        label=_text(row, "label"),
+        label=_text(row, _label_column(row)),
         split=split,
         group=_text(row, "group"),
         version=storage.version_of(uri),
     )
 
 
+def _located(uri: str, root: str) -> str:
+    """An absolute path or a URL, from what stands in a manifest in the directory ``root``."""
+    uri = storage.without_file_scheme(uri)
+    if not storage.is_local(uri):
+        return uri
+    place = storage.join(root, uri)
+    if "\\" in uri and storage.is_local(place) and not storage.exists(place):
+        return storage.join(root, uri.replace("\\", "/"))  # as Windows writes paths
+    return place
+
+
+def _label_column(row: Row) -> str:
+    """The column that holds the label: ``label``, or the one that is called alike."""
+    if "label" in row:
+        return "label"
+    found = [name for name in _LABEL_SYNONYMS if name in row]
+    return found[0] if len(found) == 1 else "label"
+
+
 def _text(row: Row, column: str) -> str | None:
     """A cell as text: integers in decimal, an empty cell as None.
 
-    Bytes of a CSV that are not UTF-8 arrive as escaped surrogates (PEP 383), and a uri keeps them: a file may be called
-    so. JSON can spell surrogates that stand for nothing.
+    Bytes of a CSV that are not UTF-8 arrive as surrogates, and a uri keeps them: a file may be called so. JSON can
+    spell surrogates that stand for nothing.
     """
     value = row.get(column)
     if value is None or value == "":
@@ -138,4 +145,10 @@ def _text(row: Row, column: str) -> str | None:
         text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         raise BadReferenceError(f"expected {column} to be Unicode text, found {text!r}") from None
-    return text if column == "uri" else readable_id(text)
+    if column != "uri" and _is_not_utf_8(text):
+        raise BadReferenceError(f"expected {column} in UTF-8, found {readable_id(text)!r}; save the manifest as UTF-8")
+    return text
+
+
+def _is_not_utf_8(value: Any) -> bool:
+    return isinstance(value, str) and any("\udc80" <= letter <= "\udcff" for letter in value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from beam_job.core.errors import InputError
-from beam_job.inputs.base import Source
+from beam_job.inputs.base import INPUTS_IN_WORDS, Source
 from beam_job.inputs.registry import INPUTS
 from beam_job.runtime import storage
 
@@ -18,7 +18,4 @@ def open_source(path: str) -> Source:
     for source in INPUTS.latest_first():
         if source.matches(path):
             return source(path)
-    raise InputError(
-        f"Expected --input to be a directory with a folder per class, a glob, or a .csv or .jsonl manifest; "
-        f"there is nothing at {path!r}."
-    )
+    raise InputError(f"Expected --input to be {INPUTS_IN_WORDS}; there is nothing at {path!r}.")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -71,6 +72,7 @@ class Modality(abc.ABC):
       name: Its name in the registry.
       takes: What its models take, for messages.
       suffixes: Suffixes, in lower case, of the files that are its examples.
+      extras: Suffixes of files that would be, and what to install for them.
       input_dtype: The TensorFlow type of the frozen graph's input.
       fixed_shape: Whether all batches have one shape, apart from the number of examples.
     """
@@ -78,6 +80,7 @@ class Modality(abc.ABC):
     name: ClassVar[str]
     takes: ClassVar[str]
     suffixes: ClassVar[frozenset[str]]
+    extras: ClassVar[Mapping[str, str]] = MappingProxyType({})
     input_dtype: ClassVar[str]
     fixed_shape: ClassVar[bool]
 
@@ -105,6 +108,11 @@ class Modality(abc.ABC):
           FlagNeededError: the preprocessing is not known, and a flag must give it.
           ModelError: a flag contradicts what is known.
         """
+
+    @classmethod
+    def recognises(cls, start: bytes) -> bool:
+        """Whether a file that begins with these bytes is an example, whatever its name."""
+        return False
 
     @classmethod
     def preview(cls, content: bytes) -> str | None:

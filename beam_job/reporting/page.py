@@ -22,7 +22,7 @@ from beam_job.core.errors import BeamJobError, ExampleError, UsageError
 from beam_job.core.options import ReportOptions
 from beam_job.core.records import ExampleRef
 from beam_job.dataset.reading import Dataset, FeatureTable
-from beam_job.extraction.reading import read_example
+from beam_job.extraction.reading import example_files, read_example
 from beam_job.heads.training import METRICS
 from beam_job.inputs.base import all_refs
 from beam_job.inputs.selection import open_source
@@ -161,7 +161,7 @@ def _previews(dataset: Dataset, ids: Sequence[str]) -> dict[str, str]:
     modality = MODALITIES.get(dataset.run["model"]["modality"])
     wanted, found = set(ids), {}
     try:
-        refs: Iterable[ExampleRef] = all_refs(open_source(dataset.run["options"]["input"]), modality.suffixes)
+        refs: Iterable[ExampleRef] = all_refs(open_source(dataset.run["options"]["input"]), example_files(modality))
         for ref in itertools.islice((ref for ref in refs if ref.id in wanted), len(wanted)):
             try:
                 preview = modality.preview(read_example(ref))

@@ -18,6 +18,36 @@ DATAFLOW = ["--project=p", "--region=europe-west1", "--temp_location=gs://b/tmp"
 
 
 @pytest.mark.parametrize("on", PRESETS)
+@pytest.mark.parametrize(
+    ("given", "runner"),
+    [
+        ("flink", "FlinkRunner"),
+        ("DATAFLOWRUNNER", "DataflowRunner"),
+        ("direct", "FnApiRunner"),
+        ("apache_beam.runners.runner.PipelineRunner", "apache_beam.runners.runner.PipelineRunner"),
+    ],
+)
+def test_runners_have_one_spelling(given: str, runner: str) -> None:
+    assert runners._runner_name(given) == runner
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("FlinkRuner", "There is no --runner=FlinkRuner; did you mean 'FlinkRunner'"),
+        ("no.such.Runner", "There is no --runner=no.such.Runner: No module named 'no'"),
+    ],
+)
+def test_an_unknown_runner_is_refused(given: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        runners.beam_options([f"--runner={given}"])
+
+
+def test_a_pattern_that_the_shell_has_expanded_is_to_be_quoted() -> None:
+    with pytest.raises(UsageError, match=r"'b.jpg' belongs to no option. .* quote the pattern"):
+        runners.beam_options(["b.jpg", "c.jpg"])
+
+
 def test_every_preset_consists_of_beam_options(on: str, tmp_path: Path) -> None:
     jar = tmp_path / "server.jar"
     jar.touch()

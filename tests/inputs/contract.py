@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+from collections import Counter
 
 import pytest
 
 from beam_job.beam import blocks
-from beam_job.core.records import ExampleRef
-from beam_job.inputs.base import Source, all_refs
+from beam_job.core.records import ExampleRef, PassedOver
+from beam_job.extraction.reading import example_files
+from beam_job.inputs.base import Source, all_entries, all_refs
 from beam_job.inputs.selection import open_source
 from beam_job.modalities.image.modality import ImageModality
 from beam_job.runtime import storage
 
+IMAGES = example_files(ImageModality)
+
 
 def list_refs(source: Source) -> list[ExampleRef]:
     """All refs, sorted by id."""
-    return sorted(all_refs(source, ImageModality.suffixes), key=lambda ref: ref.id)
+    return sorted(all_refs(source, IMAGES), key=lambda ref: ref.id)
+
+
+def list_passed_over(source: Source) -> Counter[str]:
+    """Kind to number of the files that are no images."""
+    return Counter(entry.kind for entry in all_entries(source, IMAGES) if isinstance(entry, PassedOver))
 
 
 class SourceContract:
@@ -40,6 +50,14 @@ class SourceContract:
 
     def test_listing_is_repeatable(self, source: Source) -> None:
         assert list_refs(source) == list_refs(source)
+
+    def test_units_are_text_that_json_can_hold(self, source: Source) -> None:
+        units = list(source.units())
+        assert units
+        assert [json.loads(json.dumps(unit)) for unit in units] == units
+
+    def test_notes_are_phrases(self, source: Source) -> None:
+        assert all(note and not note.endswith(".") for note in source.notes())
 
     def test_refs_can_be_packed_into_a_block(self, source: Source) -> None:
         assert blocks.unpack(blocks.pack(list_refs(source))) == list_refs(source)

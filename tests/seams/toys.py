@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any, BinaryIO, ClassVar
 
@@ -14,9 +14,9 @@ import tensorflow as tf
 
 from beam_job.core.errors import EmptyFileError, FlagNeededError
 from beam_job.core.options import DecodeOptions, ModelOptions
-from beam_job.core.records import ExampleRef, FeatureRecord, Float32Array
+from beam_job.core.records import ExampleRef, FeatureRecord, Float32Array, PassedOver
 from beam_job.engines.tensorflow import TensorFlowEngine
-from beam_job.inputs.base import Source
+from beam_job.inputs.base import ExampleFiles, Source
 from beam_job.modalities.base import Batch, FrozenInput, InputRequest, Modality, ModelInput, Shape
 from beam_job.models.sources.base import Artefact
 from beam_job.outputs.base import RecordSchema, ShardFormat
@@ -39,11 +39,11 @@ class ListFile(Source):
     def units(self) -> Iterator[str]:
         yield self.path
 
-    def refs(self, unit: str, suffixes: Collection[str]) -> Iterator[ExampleRef]:
+    def refs(self, unit: str, files: ExampleFiles) -> Iterator[ExampleRef | PassedOver]:
         for name in storage.read_bytes(unit).decode().splitlines():
             path = storage.join(storage.parent(unit), name)
-            if Path(name).suffix in suffixes:
-                yield ExampleRef(name, path, label=Path(name).suffix, version=storage.version_of(path))
+            example = ExampleRef(name, path, label=Path(name).suffix, version=storage.version_of(path))
+            yield files.passed_over(path) or example
 
 
 class MadeModel:

@@ -13,10 +13,23 @@ from beam_job.core.errors import EmptyFileError
 from beam_job.core.records import Float32Array
 from beam_job.core.values import ImageSize
 from beam_job.modalities.image.jpeg import JPEG_MAGIC, JPEG_SUFFIXES, decode_jpeg
-from beam_job.modalities.image.jpeg_xl import JPEG_XL_MARKS, JPEG_XL_SUFFIXES, decode_jpeg_xl, jpeg_xl_is_installed
-from beam_job.modalities.image.pillow_formats import decode_with_pillow, pillow_suffixes
+from beam_job.modalities.image.jpeg_xl import (
+    JPEG_XL_INSTALL,
+    JPEG_XL_MARKS,
+    JPEG_XL_SUFFIXES,
+    decode_jpeg_xl,
+    jpeg_xl_is_installed,
+)
+from beam_job.modalities.image.pillow_formats import (
+    HEIF_INSTALL,
+    HEIF_SUFFIXES,
+    decode_with_pillow,
+    heic_is_installed,
+    pillow_suffixes,
+)
 from beam_job.modalities.image.policy import DecodePolicy, RgbxArray
 from beam_job.modalities.image.resizing import RESIZES
+from beam_job.modalities.image.signatures import SURE_SIGNATURES, is_avif, is_heic
 
 
 def decode_image(data: bytes, size: ImageSize, policy: DecodePolicy, resize: str = "bilinear") -> Float32Array:
@@ -63,3 +76,17 @@ def image_suffixes() -> frozenset[str]:
     """The suffixes, in lower case, of the formats whose decoders are installed."""
     jpeg_xl = JPEG_XL_SUFFIXES if jpeg_xl_is_installed() else ()
     return frozenset((*JPEG_SUFFIXES, *jpeg_xl, *pillow_suffixes()))
+
+
+def missing_extras() -> dict[str, str]:
+    """Suffixes of images that cannot be decoded here, and the command that installs the decoder."""
+    heic = {} if heic_is_installed() else dict.fromkeys(HEIF_SUFFIXES, HEIF_INSTALL)
+    jpeg_xl = {} if jpeg_xl_is_installed() else dict.fromkeys(JPEG_XL_SUFFIXES, JPEG_XL_INSTALL)
+    return heic | jpeg_xl
+
+
+def is_image(start: bytes) -> bool:
+    """Whether a file that begins with these bytes is an image, without doubt; a TIFF may be a camera's raw file."""
+    if start.startswith((JPEG_MAGIC, *SURE_SIGNATURES)) or (start.startswith(b"RIFF") and start[8:12] == b"WEBP"):
+        return True
+    return is_avif(start) or (is_heic(start) and heic_is_installed())

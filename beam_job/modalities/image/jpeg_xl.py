@@ -17,7 +17,7 @@ from beam_job.modalities.image.policy import DecodePolicy, RgbxArray
 JPEG_XL_SUFFIXES = (".jxl",)
 _CODESTREAM, _CONTAINER = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
 JPEG_XL_MARKS = (_CODESTREAM, _CONTAINER)
-_PACKAGE, _INSTALL = "imagecodecs", 'pip install "beam_job[jxl]"'
+_PACKAGE, JPEG_XL_INSTALL = "imagecodecs", 'pip install "beam_job[jxl]"'
 # The size in the header (ISO/IEC 18181-1, annex D.2): how many bits a side takes, and the sides' ratios by number.
 _SIDE_BITS = (9, 13, 18, 30)
 _RATIOS = (Fraction(1), Fraction(6, 5), Fraction(4, 3), Fraction(3, 2), Fraction(16, 9), Fraction(5, 4), Fraction(2))
@@ -45,7 +45,9 @@ def decode_jpeg_xl(data: bytes, policy: DecodePolicy) -> RgbxArray:
       ExampleTooLargeError: its header announces more pixels than the policy allows.
     """
     if not jpeg_xl_is_installed():
-        raise UnknownFormatError(f"expected an image, found a JPEG XL image; install its decoder with: {_INSTALL}")
+        raise UnknownFormatError(
+            f"expected an image, found a JPEG XL image; install its decoder with: {JPEG_XL_INSTALL}"
+        )
     height, width = _size(data)
     policy.check_size(width, height)
     try:

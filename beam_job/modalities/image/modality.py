@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from beam_job.core.options import DecodeOptions, ModelOptions
 from beam_job.core.records import Float32Array
 from beam_job.core.values import ImageSize
 from beam_job.modalities.base import FrozenInput, InputRequest, Modality, ModelInput, Shape
-from beam_job.modalities.image.decoding import decode_image, decode_pixels, image_suffixes
+from beam_job.modalities.image.decoding import decode_image, decode_pixels, image_suffixes, is_image, missing_extras
 from beam_job.modalities.image.policy import FAST, DecodePolicy
 from beam_job.modalities.image.preprocessing import Preprocessing, choose_convention
 
@@ -40,6 +41,7 @@ class ImageModality(Modality):
     name: ClassVar[str] = "image"
     takes: ClassVar[str] = "images [B, H, W, 3]"
     suffixes: ClassVar[frozenset[str]] = image_suffixes()
+    extras: ClassVar[Mapping[str, str]] = missing_extras()
     input_dtype: ClassVar[str] = "float32"
     fixed_shape: ClassVar[bool] = True
 
@@ -74,6 +76,10 @@ class ImageModality(Modality):
         convention = choose_convention(frozen, model)
         preprocessing = Preprocessing(ImageSize(height, width), convention, model.resize)
         return cls(preprocessing, DecodePolicy(decode.decode, decode.max_image_pixels, decode.float_range))
+
+    @classmethod
+    def recognises(cls, start: bytes) -> bool:
+        return is_image(start)
 
     @classmethod
     def preview(cls, content: bytes) -> str | None:

@@ -48,7 +48,7 @@ FORMATS = {
 }
 _TARGA, TARGA_SUFFIXES = "TGA", (".tga",)
 _HEIF, HEIF_SUFFIXES = "HEIF", (".heic", ".heif", ".hif")
-_HEIF_PACKAGE, _HEIF_INSTALL = "pi_heif", 'pip install "beam_job[heic]"'
+_HEIF_PACKAGE, HEIF_INSTALL = "pi_heif", 'pip install "beam_job[heic]"'
 # Where the fields of a TGA's header are (Truevision TGA File Format Specification, version 2.0).
 _TARGA_HEADER, _TARGA_FOOTER = struct.Struct("<BBBHHBHHHHBB"), b"TRUEVISION-XFILE.\0"
 _TARGA_UNCOMPRESSED = (1, 2, 3)
@@ -139,11 +139,9 @@ def _is_targa(data: bytes) -> bool:
 
 def _unidentified(data: bytes) -> UnknownFormatError | CorruptExampleError:
     """Why Pillow takes none of its formats: what the one that knows the signature says, or what else the bytes are."""
-    if is_heic(data):
-        return UnknownFormatError(f"expected an image, found a HEIC image; install its decoder with: {_HEIF_INSTALL}")
-    for name in FORMATS:
-        if name not in Image.OPEN:
-            continue
+    if is_heic(data) and not heic_is_installed():
+        return UnknownFormatError(f"expected an image, found a HEIC image; install its decoder with: {HEIF_INSTALL}")
+    for name in filter(Image.OPEN.__contains__, (*FORMATS, _HEIF)):
         reader, accepts = Image.OPEN[name]
         if accepts is None or accepts(data[:16]) is not True:
             continue

@@ -57,6 +57,22 @@ _AVIF_BRANDS = (b"avif", b"avis")
 _RAW_BRANDS = (b"crx ",)
 
 
+# Images of which a few bytes leave no doubt: PNG, GIF, JPEG 2000, QOI, Photoshop.
+SURE_SIGNATURES = (
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF87a",
+    b"GIF89a",
+    b"\0\0\0\x0cjP  \r\n\x87\n",
+    b"qoif",
+    b"8BPS\0\1",
+)
+
+
+def is_avif(data: bytes) -> bool:
+    """Whether the bytes are an AVIF image."""
+    return data[4:8] == b"ftyp" and data[_BRAND] in _AVIF_BRANDS
+
+
 def is_heic(data: bytes) -> bool:
     """Whether the bytes are an image in HEIF's container, other than AVIF."""
     return data[4:8] == b"ftyp" and data[_BRAND] in _HEIC_BRANDS

@@ -21,7 +21,8 @@ from beam_job.runtime.storage.files import (
     version_of,
     write_bytes,
 )
-from beam_job.runtime.storage.paths import absolute, is_below, is_local, join, parent, relative
+from beam_job.runtime.storage.globs import fixed_parent, has_wildcards
+from beam_job.runtime.storage.paths import absolute, is_below, is_local, join, parent, relative, without_file_scheme
 
 __all__ = [
     "FileInfo",
@@ -32,6 +33,8 @@ __all__ = [
     "delete",
     "directory_digest",
     "exists",
+    "fixed_parent",
+    "has_wildcards",
     "is_below",
     "is_directory",
     "is_local",
@@ -46,5 +49,6 @@ __all__ = [
     "relative",
     "remove_empty_folders",
     "version_of",
+    "without_file_scheme",
     "write_bytes",
 ]

@@ -46,6 +46,9 @@ class FileSystem(Protocol):
     def list_files(self, root: str, recursive: bool) -> Iterator[FileInfo]:
         """The files below a directory, in no particular order; none when it does not exist."""
 
+    def match(self, pattern: str) -> Iterator[FileInfo]:
+        """The files that match a glob, as ``globs`` defines it, in no particular order."""
+
     def list_folders(self, root: str) -> list[str] | None:
         """The names of the directories directly below ``root``; None where only a full listing could tell."""
 

@@ -12,7 +12,6 @@ from beam_job.runtime.storage.gcs import SCHEME, GcsFileSystem
 from beam_job.runtime.storage.local import LocalFileSystem
 from beam_job.runtime.storage.paths import is_local
 from beam_job.runtime.storage.remote import RemoteFileSystem
-from beam_job.runtime.storage.remote import match as match
 
 _LOCAL, _GCS, _REMOTE = LocalFileSystem(), GcsFileSystem(), RemoteFileSystem()
 
@@ -97,6 +96,11 @@ def list_files(root: str, recursive: bool = True) -> Iterator[FileInfo]:
       recursive: Whether to descend; locally, links to directories are followed, but never in a cycle.
     """
     return _filesystem(root).list_files(root, recursive)
+
+
+def match(pattern: str) -> Iterator[FileInfo]:
+    """The files that match a glob: ``*`` and ``?`` within a name, ``**`` across folders, ``[...]``; no hidden ones."""
+    return _filesystem(pattern).match(pattern)
 
 
 def list_folders(root: str) -> list[str] | None:

@@ -1,17 +1,22 @@
-"""Google Cloud Storage: objects are fetched by libcurl and sent in one piece; the rest is Beam's."""
+"""Google Cloud Storage: objects are listed by pages, fetched by libcurl, sent in one piece; the rest is Beam's."""
 
 from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
+from beam_job.runtime.retries import python_errors, with_retries
+from beam_job.runtime.storage import globs
+from beam_job.runtime.storage.base import FileInfo
 from beam_job.runtime.storage.remote import RemoteFileSystem
 
 SCHEME = "gs://"
 # Connections that the client keeps open for concurrent writers; each reading thread has another one.
 _CONNECTIONS = 64
+# What is asked about the objects of a listing.
+_LISTED = "items(name,size,generation),prefixes,nextPageToken"
 
 R = TypeVar("R")
 
@@ -22,10 +27,61 @@ class GcsFileSystem(RemoteFileSystem):
     def fetch(self, path: str, file: Any) -> None:
         _downloader().fetch(*_bucket_and_name(path), file)
 
+    def is_directory(self, path: str) -> bool:
+        return any(True for _ in self._list(path.rstrip("/") + "/"))
+
+    def list_files(self, root: str, recursive: bool) -> Iterator[FileInfo]:
+        return self._list(root.rstrip("/") + "/", "" if recursive else "/")
+
+    def list_folders(self, root: str) -> list[str] | None:
+        prefix = root.rstrip("/") + "/"
+        return [name for page in _pages(prefix, "/") for name in page.folders]
+
+    def match(self, pattern: str) -> Iterator[FileInfo]:
+        matches = globs.translate(pattern).fullmatch
+        return (info for info in self._list(globs.WILDCARDS.split(pattern, maxsplit=1)[0]) if matches(info.path))
+
+    def _list(self, prefix: str, delimiter: str = "") -> Iterator[FileInfo]:
+        return (info for page in _pages(prefix, delimiter) for info in page.files)
+
     def send(self, file: Any, path: str) -> None:
         """An object appears when it is complete and not before, so no temporary name is needed."""
         bucket, name = _bucket_and_name(path)
         _client().bucket(bucket).blob(name).upload_from_file(file, retry=None)
+
+
+class _Page(NamedTuple):
+    """A page of a listing: its files, the names of its folders where they end the names, and where the next one is."""
+
+    files: list[FileInfo]
+    folders: list[str]
+    next: str | None
+
+
+def _pages(prefix: str, delimiter: str) -> Iterator[_Page]:
+    """The pages of a listing, fetched one after the other as they are consumed."""
+    page = _page(prefix, delimiter, None)
+    yield page
+    while page.next:
+        page = _page(prefix, delimiter, page.next)
+        yield page
+
+
+@with_retries
+def _page(prefix: str, delimiter: str, token: str | None) -> _Page:
+    bucket, start = _bucket_and_name(prefix)
+    with python_errors(prefix):
+        listing = _client().list_blobs(
+            bucket, prefix=start, delimiter=delimiter or None, page_token=token, fields=_LISTED, retry=None
+        )
+        blobs = list(next(listing.pages, ()))
+    files = [
+        FileInfo(f"{SCHEME}{bucket}/{blob.name}", f"{blob.size}-{blob.generation}")
+        for blob in blobs
+        if not blob.name.endswith("/")  # a folder that a console has made
+    ]
+    folders = [name.removeprefix(start).rstrip("/") for name in sorted(listing.prefixes)]
+    return _Page(files, folders, listing.next_page_token)
 
 
 def _bucket_and_name(path: str) -> tuple[str, str]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
 from collections.abc import Iterator
 from typing import IO, BinaryIO
 
+from beam_job.runtime.storage import globs
 from beam_job.runtime.storage.base import FileInfo
 from beam_job.runtime.storage.paths import temporary
 
@@ -45,6 +47,12 @@ class LocalFileSystem:
 
     def list_files(self, root: str, recursive: bool) -> Iterator[FileInfo]:
         return _list(root, recursive, frozenset())
+
+    def match(self, pattern: str) -> Iterator[FileInfo]:
+        if "**" not in pattern:
+            return (_info(path) for path in glob.iglob(pattern) if not os.path.isdir(path))
+        matches = globs.translate(pattern).fullmatch
+        return (info for info in self.list_files(globs.fixed_parent(pattern) or "/", True) if matches(info.path))
 
     def list_folders(self, root: str) -> list[str] | None:
         return [entry.name for entry in os.scandir(root) if entry.is_dir()]

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import urllib.parse
 
+_FILE_SCHEME = "file://"
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
 
 
@@ -26,8 +28,19 @@ def parent(path: str) -> str:
     return os.path.dirname(path) if is_local(path) else posixpath.dirname(path)
 
 
+def without_file_scheme(path: str) -> str:
+    """The local path of a ``file://`` URL; any other path as it is.
+
+    >>> without_file_scheme("file:///a%20b/c.jpg"), without_file_scheme("gs://a/b%20c")
+    ('/a b/c.jpg', 'gs://a/b%20c')
+    """
+    url = urllib.parse.urlsplit(path) if path.startswith(_FILE_SCHEME) else None
+    return urllib.parse.unquote(url.path) if url and url.netloc in ("", "localhost") else path
+
+
 def absolute(path: str) -> str:
     """``path`` in a form that means the same from any working directory."""
+    path = without_file_scheme(path)
     return os.path.abspath(os.path.expanduser(path)) if is_local(path) else path.rstrip("/")
 
 

@@ -49,7 +49,6 @@ class RemoteFileSystem:
         return self.match(root.rstrip("/") + ("/**" if recursive else "/*"))
 
     def match(self, pattern: str) -> Iterator[FileInfo]:
-        """The files that match a glob."""
         for found in self._match(pattern):
             yield FileInfo(found.path, f"{found.size_in_bytes}-{found.last_updated_in_seconds}")
 
@@ -96,14 +95,6 @@ class RemoteFileSystem:
         with filesystems.create(writing, compression_type=uncompressed) as target:
             shutil.copyfileobj(file, target, COPY_BYTES)
         filesystems.rename([writing], [path])
-
-
-def match(pattern: str) -> Iterator[FileInfo]:
-    """The files that match a glob on any filesystem: ``*`` and ``?`` within a level, ``**`` across levels, ``[...]``.
-
-    Beam's globs are the same on local disk and elsewhere, so one implementation serves both.
-    """
-    return RemoteFileSystem().match(pattern)
 
 
 def _beam() -> tuple[Any, Any]:
