@@ -42,7 +42,7 @@ KNOWS = {
 # Words that only some rooms may say, likewise; besides the public names and their types.
 SAYS = {
     "ImageSize": ("modalities/image/", "models/", "core/values", "core/options"),
-    "tfrecord": ("outputs/",),
+    "tfrecord": ("outputs/", "inputs/"),
 }
 
 

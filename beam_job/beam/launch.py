@@ -37,14 +37,15 @@ class RunResult:
       output: The dataset's directory.
       examples: Examples that went in.
       records: Examples that gave features.
+      extracted: Examples that this run has extracted; the others were kept from earlier runs.
       errors: Error class to number of error rows.
       passed_over: Kind to number of the input's files that are no examples.
       notes: What else there is to know: how the input was understood, and what is missing from it.
       splits: Split name to its examples, records, shards, classes and unlabelled examples, as in run.json.
       features: Feature name to the shape for one example.
       engine: Which engine ran the model, at which precision, why, and how it agrees with TensorFlow, as in run.json.
-      stages: Seconds per stage, summed over threads.
-      retries: Requests that were repeated because a service failed for a transient reason.
+      stages: Seconds per stage of this run, summed over threads.
+      retries: Requests of this run that were repeated because a service failed for a transient reason.
       seconds: From the launch to the end.
       extract_seconds: From the start of the pipeline to the end.
       report: The dataset's report, if one was requested.
@@ -53,6 +54,7 @@ class RunResult:
     output: str
     examples: int
     records: int
+    extracted: int
     errors: Mapping[str, int]
     passed_over: Mapping[str, int]
     notes: Sequence[str]
@@ -67,8 +69,8 @@ class RunResult:
 
     @property
     def examples_per_second(self) -> float:
-        """Examples per second of the pipeline, including its start."""
-        return self.examples / self.extract_seconds
+        """Extracted examples per second of the pipeline, including its start."""
+        return self.extracted / self.extract_seconds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,18 +129,23 @@ def run_extract(options: ExtractOptions, beam_arguments: Sequence[str] = (), pro
             _run(pipeline)
     end = time.monotonic()
     run = read_run(output)
+    timings = run["timings"]
+    work: Mapping[str, Any] = (
+        timings if timings["run"] == config.launched else {"extracted": 0, "stages": {}, "retries": 0}
+    )
     return RunResult(
         output=options.output.output,
         examples=run["examples"],
         records=sum(split["records"] for split in run["splits"].values()),
+        extracted=work["extracted"],
         errors=run["errors"],
         passed_over=run["passed_over"],
         notes=run["notes"],
         splits=run["splits"],
         features=config.model.outputs,
         engine=run["engine"],
-        stages=run["timings"]["stages"],
-        retries=run["timings"]["retries"],
+        stages=work["stages"],
+        retries=work["retries"],
         seconds=end - start,
         extract_seconds=end - extract_start,
     )
@@ -164,8 +171,10 @@ def write_template(options: ExtractOptions, beam_arguments: Sequence[str]) -> st
       Where the template is.
     """
     launch = _launch(options, beam_arguments, progress=False)
-    target.clear_target(launch.run.config.output, launch.run.stale, launch.run.config.identity())
-    build_pipeline(launch.run, launch.shared, launch.beam_options).run()
+    output, config = launch.run.config.output, launch.run.config
+    with target.locked_target(output):
+        target.clear_target(output, launch.run.stale, config.identity())
+        build_pipeline(launch.run, launch.shared, launch.beam_options).run()
     return str(launch.beam_options.get_all_options()["template_location"])
 
 

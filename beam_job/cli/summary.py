@@ -27,12 +27,15 @@ def print_summary(result: RunResult, console: Console | None = None) -> None:
         console.print(f"  {count:,} {name}")
     for note in result.notes:
         console.print(f"note: {escape(note)}", soft_wrap=True)
+    if kept := result.examples - result.extracted:
+        console.print(f"{result.extracted:,} examples were extracted, {kept:,} kept from earlier runs")
     console.print(
         f"{result.examples_per_second:.1f} examples/s over {result.extract_seconds:.1f} s; "
         f"{result.seconds:.1f} s including the start"
     )
     console.print(f"engine: {escape(_engine(result.engine))}")
-    console.print(f"time in threads: {_shares(result.stages)}")
+    if result.extracted:
+        console.print(f"time in threads: {_shares(result.stages)}")
     if result.retries:
         console.print(f"{result.retries:,} retries of requests")
     if result.report:

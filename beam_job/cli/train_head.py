@@ -99,6 +99,8 @@ def print_head(result: HeadResult) -> None:
     examples = ", ".join(f"{count:,} {split}" for split, count in result.examples.items())
     left_out = f"; {result.unlabelled:,} without a label were left out" if result.unlabelled else ""
     console.print(f"examples: {examples}{left_out}")
+    for split, count in result.unused.items():
+        console.print(f"note: the {count:,} examples of the split {split} were not used", markup=False)
     for name, found_by in result.evaluations.items():
         console.print(
             f"{name}: accuracy {found_by.accuracy:.1%} on {found_by.examples:,} examples of the test split, "

@@ -21,29 +21,34 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(canonical_json(value)).hexdigest()
 
 
-def shard_fingerprint(identity: Any, shard: ShardName, refs: Iterable[ExampleRef]) -> str:
+def shard_fingerprint(identity: Any, shard: ShardName, refs: Iterable[tuple[ExampleRef, bool]]) -> str:
     """Hash over everything that decides a shard's bytes.
 
     Args:
       identity: What all shards have in common: model, preprocessing, decoding, engine, formats, label vocabulary.
       shard: Which shard.
-      refs: Its examples, in their order.
+      refs: Its examples, in their order, each with whether it may be read.
 
     Returns:
       SHA-256 in hexadecimal.
     """
     digest = hashlib.sha256(canonical_json([identity, str(shard)]))
-    for ref in refs:
-        digest.update(canonical_json([ref.id, ref.uri, ref.label, ref.version, ref.problem]))
+    for ref, allowed in refs:
+        digest.update(canonical_json([ref.id, ref.uri, ref.label, ref.version, ref.problem, *_outside(allowed)]))
     return digest.hexdigest()
 
 
-def example_fingerprint(identity: str, ref: ExampleRef) -> str:
+def example_fingerprint(identity: str, ref: ExampleRef, allowed: bool = True) -> str:
     """Hash over everything that decides an example's features, except its label: 16 hexadecimal digits.
 
     Args:
       identity: Digest of what all examples have in common.
       ref: The example.
+      allowed: Whether it may be read: its file is in one of the allowed roots.
     """
-    content = canonical_json([identity, ref.uri, ref.version, ref.problem])
+    content = canonical_json([identity, ref.uri, ref.version, ref.problem, *_outside(allowed)])
     return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def _outside(allowed: bool) -> list[str]:
+    return [] if allowed else ["outside of the allowed roots"]

@@ -115,8 +115,9 @@ class ShardReceipt:
       example_fingerprints: Id to the hash over everything that decides the example's features; a later run compares
         them to see which features are still valid.
       files: Name to size and digest of each of the shard's files, one per shard format.
-      timings: Seconds per stage, summed over threads, and ``retries``, the number of repeated requests. The only part
-        that differs from run to run.
+      timings: Seconds per stage, summed over threads; ``retries``, the number of repeated requests; ``extracted``, the
+        number of examples that were not carried over; ``run``, when the run was launched, in microseconds since 1970.
+        The only part that differs from run to run.
     """
 
     shard: str

@@ -21,15 +21,22 @@ from beam_job.runtime import storage
 
 
 def find_receipt(output: str, shard: ShardName, fingerprint: str) -> ShardReceipt | None:
-    """The receipt of a shard that is committed with this fingerprint, or None."""
+    """The receipt of a shard that is committed with this fingerprint and whose files have their sizes, or None."""
     try:
         receipt = read_receipt(output, shard)
     except (FileNotFoundError, ValueError):
         return None
     committed = receipt.fingerprint == fingerprint and all(
-        storage.exists(storage.join(output, name)) for name in receipt.files
+        _has_size(storage.join(output, name), file.bytes) for name, file in receipt.files.items()
     )
     return receipt if committed else None
+
+
+def _has_size(path: str, size: int) -> bool:
+    try:
+        return storage.size_of(path) == size
+    except FileNotFoundError:
+        return False
 
 
 def read_receipt(output: str, shard: ShardName) -> ShardReceipt:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -137,9 +138,21 @@ class Dataset:
         return [storage.join(root, shard.file_name(suffix)) for shard in shards if shard.split == split]
 
     def _read(self, split: str) -> Iterator[FeatureRecord]:
+        records = {shard["shard"]: shard["records"] for shard in self.run["shards"]}
         for path in self.paths(split):
-            with storage.open_read(path) as file:
-                yield from self.shard_format.read(file, self.schema)
+            expected, found = records[posixpath.basename(path).removesuffix(self.shard_format.suffix)], 0
+            try:
+                with storage.open_read(path) as file:
+                    for record in self.shard_format.read(file, self.schema):
+                        found += 1
+                        yield record
+                if found != expected:
+                    raise ValueError(f"expected {expected} records, found {found}")
+            except (OSError, ValueError, KeyError) as error:
+                raise InputError(
+                    f"The shard {path} cannot be read ({error}); beam-job verify says what is damaged, and extract "
+                    f"--resume makes missing and incomplete shards again."
+                ) from None
 
 
 def load_features(path: str, split: str = "train") -> Any:

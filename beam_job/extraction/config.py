@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import time
 from typing import Any
 
-from beam_job.core.fingerprints import digest_of
+from beam_job.core.fingerprints import digest_of, example_fingerprint
 from beam_job.core.options import ExtractOptions
+from beam_job.core.records import ExampleRef
 from beam_job.engines.base import EngineChoice
 from beam_job.engines.registry import ENGINES
+from beam_job.extraction.reading import is_allowed
 from beam_job.models.spec import ModelSpec
 from beam_job.outputs.selection import chosen_formats
 from beam_job.runtime import storage
@@ -32,6 +35,7 @@ class ExtractionConfig:
       worker_threads: Threads that decode and run the model, if given; see ``threads``.
       processes: Worker processes that share the cores of a machine.
       read_threads: Concurrent reads.
+      launched: When the run was launched, in microseconds since 1970; tells its receipts from those of earlier runs.
     """
 
     model: ModelSpec
@@ -45,6 +49,7 @@ class ExtractionConfig:
     worker_threads: int | None
     processes: int
     read_threads: int
+    launched: int
 
     @property
     def threads(self) -> int:
@@ -65,6 +70,14 @@ class ExtractionConfig:
     def identity_digest(self) -> str:
         """SHA-256 of the identity, in hexadecimal."""
         return digest_of(self.identity())
+
+    def allows(self, ref: ExampleRef) -> bool:
+        """Whether an example may be read."""
+        return is_allowed(ref.uri, self.allowed_roots)
+
+    def fingerprint_of(self, ref: ExampleRef) -> str:
+        """Hash over everything that decides an example's features."""
+        return example_fingerprint(self.identity_digest, ref, self.allows(ref))
 
 
 def make_config(
@@ -91,4 +104,5 @@ def make_config(
         worker_threads=work.worker_threads,
         processes=processes,
         read_threads=work.read_threads,
+        launched=time.time_ns() // 1000,
     )

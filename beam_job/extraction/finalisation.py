@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -39,6 +39,7 @@ class RunDescription:
       extras: Suffixes of files that could be examples, and what must be installed for them.
       engine_milliseconds: Engine to its time per example, where engines were compared.
       max_error_rate: The share of error rows above which the run fails.
+      launched: As in the receipts of this run.
     """
 
     facts: Mapping[str, Any]
@@ -46,6 +47,7 @@ class RunDescription:
     extras: Mapping[str, str]
     engine_milliseconds: Mapping[str, float]
     max_error_rate: float
+    launched: int
 
 
 def describe_run(options: ExtractOptions, config: ExtractionConfig, notes: Sequence[str] = ()) -> RunDescription:
@@ -67,7 +69,12 @@ def describe_run(options: ExtractOptions, config: ExtractionConfig, notes: Seque
         "identity": config.identity(),
     }
     return RunDescription(
-        facts, tuple(notes), dict(modality.extras), config.engine.milliseconds, options.output.max_error_rate
+        facts=facts,
+        notes=tuple(notes),
+        extras=dict(modality.extras),
+        engine_milliseconds=config.engine.milliseconds,
+        max_error_rate=options.output.max_error_rate,
+        launched=config.launched,
     )
 
 
@@ -80,7 +87,7 @@ class _Totals:
         self.labels: dict[str, Counter[int]] = {}
         self.errors: Counter[str] = Counter()
         self.first_error: ErrorRow | None = None
-        self.times: list[Mapping[str, float]] = []
+        self.times: list[Mapping[str, float]] = []  # of all receipts
 
     def add(self, receipt: ShardReceipt) -> None:
         split = ShardName.parse(receipt.shard).split
@@ -172,8 +179,6 @@ def _write_metadata(
     output: str, layout: DatasetLayout, run: RunDescription, totals: _Totals, problem: str | None
 ) -> None:
     names = layout.vocabulary.names
-    times = add_times(iter(totals.times))
-    retries = int(times.pop("retries", 0))
     labels = labels_txt(names)
     content = {
         "state": "failed" if problem else "complete",
@@ -189,15 +194,33 @@ def _write_metadata(
         "labels_sha256": hashlib.sha256(labels.encode()).hexdigest(),
         "shards": totals.shards,
         "timings": {
-            "stages": {name: round(value, 3) for name, value in times.items()},
-            "retries": retries,
+            **_last_work(totals.times, run.launched),
             "engine_milliseconds": dict(run.engine_milliseconds),
+            "all_runs": _work(totals.times),
         },
     }
     files = {naming.LABELS: labels, **reader_files(content, names), naming.RUN: run_json(content)}
     for name, text in files.items():
         with storage.changed_file(storage.join(output, name)) as file:
             file.write(text.encode("utf-8"))
+
+
+def _last_work(timings: Sequence[Mapping[str, float]], launched: int) -> dict[str, Any]:
+    """What this run has done or, when all was done already, the last one that did something, and which run that was.
+
+    So the metadata of a dataset does not change when a run finds nothing to do.
+    """
+    runs = {int(receipt.get("run", 0)) for receipt in timings}
+    last = launched if launched in runs else max(runs, default=launched)
+    return {"run": last, **_work(receipt for receipt in timings if receipt.get("run", 0) == last)}
+
+
+def _work(timings: Iterable[Mapping[str, float]]) -> dict[str, Any]:
+    """What some receipts say about the work behind them: seconds per stage, repeated requests, extracted examples."""
+    times = add_times(iter(timings))
+    counts = {name: int(times.pop(name, 0)) for name in ("retries", "extracted", "run")}
+    stages = {name: round(value, 3) for name, value in times.items()}
+    return {"stages": stages, "retries": counts["retries"], "extracted": counts["extracted"]}
 
 
 def _split_json(split: str, layout: DatasetLayout, totals: _Totals) -> dict[str, Any]:

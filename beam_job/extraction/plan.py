@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from beam_job.core.fingerprints import example_fingerprint
 from beam_job.core.metrics import StageTimes
 from beam_job.core.naming import ShardName
 from beam_job.core.records import ExampleRef, FeatureRecord, PassedOver
@@ -172,7 +171,7 @@ class _Known:
         if fingerprint is None:
             return
         self.removed -= 1
-        if fingerprint != example_fingerprint(self._config.identity_digest, ref):
+        if fingerprint != self._config.fingerprint_of(ref):
             self.changed += 1
         elif self._config.retry_errors and ref.id in self._failed:
             self.retried += 1

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from beam_job.core.errors import InputError
 from beam_job.core.options import ExtractOptions
 from beam_job.dataset import target
 from beam_job.dataset.labels import LabelVocabulary
@@ -20,6 +21,7 @@ from beam_job.inputs.base import Source, all_refs
 from beam_job.inputs.selection import open_source
 from beam_job.models.spec import describe_model
 from beam_job.runtime import storage
+from beam_job.runtime.retries import impatient
 
 logger = logging.getLogger(__name__)
 
@@ -65,11 +67,11 @@ def prepare(
     Raises:
       BeamJobError: the run cannot start; the message says why.
     """
-    source = open_source(options.source.input)
-    source.check()
     output, resume = storage.absolute(options.output.output), options.output.resume or options.output.retry_errors
-    stale = target.check_target(output, options.output.overwrite, resume)
-    earlier = read_earlier_run(output) if resume else None
+    with impatient():
+        source, notes = _source(options.source.input)
+        stale = target.check_target(output, options.output.overwrite, resume)
+        earlier = read_earlier_run(output) if resume else None
     vocabulary = LabelVocabulary.read(options.source.labels) if options.source.labels else None
     with show_step(f"loading {options.model.model}"):
         config = _config(options, source, earlier, processes)
@@ -79,7 +81,19 @@ def prepare(
             extractor.close()
     if earlier:
         check_identity(earlier, config.identity())
-    return Preparation(options, source, source.notes(), vocabulary, stale, earlier, config)
+    return Preparation(options, source, notes, vocabulary, stale, earlier, config)
+
+
+def _source(path: str) -> tuple[Source, list[str]]:
+    """The input, checked, and how it is understood."""
+    try:
+        source = open_source(path)
+        source.check()
+        return source, source.notes()
+    except OSError as error:
+        raise InputError(
+            f"The input cannot be read: {error}. docs/operations.md says how to log in to a store."
+        ) from None
 
 
 def _config(options: ExtractOptions, source: Source, earlier: EarlierRun | None, processes: int) -> ExtractionConfig:

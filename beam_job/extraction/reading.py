@@ -25,6 +25,11 @@ from beam_job.runtime import storage
 Content = tuple[ExampleRef, bytes | ErrorRow]
 
 
+def is_allowed(uri: str, allowed_roots: Sequence[str]) -> bool:
+    """Whether a file is in one of the roots, or there are none."""
+    return not allowed_roots or any(storage.is_below(uri, root) for root in allowed_roots)
+
+
 def read_example(ref: ExampleRef, allowed_roots: Sequence[str] = ()) -> bytes:
     """The bytes of an example.
 
@@ -36,7 +41,7 @@ def read_example(ref: ExampleRef, allowed_roots: Sequence[str] = ()) -> bytes:
     if ref.problem is not None:
         raise BadReferenceError(ref.problem)
     try:
-        if allowed_roots and not any(storage.is_below(ref.uri, root) for root in allowed_roots):
+        if not is_allowed(ref.uri, allowed_roots):
             raise OutsideRootsError(f"expected a file below {' or '.join(allowed_roots)}, found {ref.uri}")
         return storage.read_bytes(ref.uri)
     except FileNotFoundError:

@@ -16,7 +16,7 @@ from typing import Any
 
 from beam_job.core import naming
 from beam_job.core.errors import OutputError, UnknownLabelError
-from beam_job.core.fingerprints import canonical_json, example_fingerprint
+from beam_job.core.fingerprints import canonical_json
 from beam_job.core.naming import ShardName
 from beam_job.core.records import ErrorRow, ExampleRef, FeatureRecord, Float32Array
 from beam_job.dataset.commit import read_receipt
@@ -88,7 +88,7 @@ def carried_over(
     features, rows, fingerprints = _earlier_outcomes(config, shard)
     kept: dict[str, FeatureRecord | ErrorRow] = {}
     for ref in refs:
-        if fingerprints.get(ref.id) != example_fingerprint(config.identity_digest, ref):
+        if fingerprints.get(ref.id) != config.fingerprint_of(ref):
             continue
         with contextlib.suppress(UnknownLabelError):
             label = vocabulary.index(ref.label)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from beam_job.core.errors import BeamJobError, InputError, JobFailedError
-from beam_job.core.fingerprints import example_fingerprint, shard_fingerprint
+from beam_job.core.fingerprints import shard_fingerprint
 from beam_job.core.metrics import EXAMPLES_DONE, RETRIES, StageTimes
 from beam_job.core.naming import ShardName
 from beam_job.core.records import ExampleRef, ShardReceipt
@@ -46,7 +46,7 @@ def extract_shard(
     ordered = sorted(refs, key=lambda ref: order_key(ref.id))
     check_unique(ordered)
     identity = [config.identity_digest, list(config.formats), list(vocabulary.names)]
-    fingerprint = shard_fingerprint(identity, shard, ordered)
+    fingerprint = shard_fingerprint(identity, shard, ((ref, config.allows(ref)) for ref in ordered))
     receipt = commit.find_receipt(config.output, shard, fingerprint)
     if receipt is not None and not (config.retry_errors and receipt.error_rows):
         logger.info("%s: already committed, %d examples", shard, receipt.examples)
@@ -80,9 +80,10 @@ def _extract(
                 new.add(outcome)
         if config.resume:
             commit.withdraw_receipt(config.output, shard, fingerprint)
-    timings = {**times.seconds(), "wall": time.perf_counter() - start, "retries": RETRIES.take()}
-    fingerprints = {ref.id: example_fingerprint(config.identity_digest, ref) for ref in refs}
-    rounded = {name: round(seconds, 6) for name, seconds in timings.items()}
+    wall = time.perf_counter() - start
+    timings = {**times.seconds(), "wall": wall, "retries": RETRIES.take(), "extracted": len(refs) - len(kept)}
+    fingerprints = {ref.id: config.fingerprint_of(ref) for ref in refs}
+    rounded = {**{name: round(value, 6) for name, value in timings.items()}, "run": config.launched}
     receipt = new.receipt(shard, fingerprint, fingerprints, rounded)
     if receipt.examples != len(refs):
         raise JobFailedError(f"{shard} has {len(refs)} examples but accounts for {receipt.examples}.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,15 @@ import numpy.typing as npt
 from beam_job.core.records import Float32Array
 from beam_job.heads.neighbours import nearest
 
+# Rows whose probabilities for all classes are in memory at once.
+BLOCK_ROWS = 1024
+# The probability above which an example has a class, where it may have several.
+SET_THRESHOLD = 0.5
 CALIBRATION_BINS = 15  # of Guo et al., On Calibration of Modern Neural Networks, 2017
 
-Truth = npt.NDArray[np.bool_]
+# The truth of N examples: int64 [N], the place of each one's class among C; or bool [N, C], where an example may have
+# any number of classes. Only the latter needs memory for every pair of an example and a class.
+Truth = npt.NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +43,8 @@ class Evaluation:
       examples: Number of examples.
       accuracy: Share of the examples whose predicted labels are exactly the true ones.
       classes: Class name to its ``precision``, ``recall``, ``f1`` and ``examples``; None for a division by zero.
-      confusion: int [C, C], true class by predicted class; None when an example may have several.
+      confusion: A row for each pair of classes that occurs, ordered: true class, predicted class, number of examples;
+        None when an example may have several classes.
       calibration_error: Expected calibration error, in [0, 1].
       calibration: A row per non-empty bin of confidence: mean confidence, share that is correct, number.
     """
@@ -44,7 +52,7 @@ class Evaluation:
     examples: int
     accuracy: float
     classes: dict[str, dict[str, Any]]
-    confusion: list[list[int]] | None
+    confusion: list[tuple[int, int, int]] | None
     calibration_error: float
     calibration: list[tuple[float, float, int]]
 
@@ -53,17 +61,49 @@ class Evaluation:
         return dataclasses.asdict(self)
 
 
-def evaluate(probabilities: Float32Array, truth: Truth, names: list[str], multi_label: bool) -> Evaluation:
+def evaluate(blocks: Iterable[Float32Array], truth: Truth, names: Sequence[str]) -> Evaluation:
     """Compares the probabilities of a head with the truth.
 
     Args:
-      probabilities: float32 [N, C] in [0, 1].
-      truth: bool [N, C].
+      blocks: float32 [n, C] in [0, 1]: the probabilities of all examples, some at a time.
+      truth: int64 [N] or bool [N, C].
       names: The classes' names, C of them.
-      multi_label: Whether an example may have any number of classes, rather than one.
     """
-    predicted = decide(probabilities, multi_label)
+    return _evaluate_sets(blocks, truth, names) if truth.ndim == 2 else _evaluate_classes(blocks, truth, names)
+
+
+def _evaluate_classes(blocks: Iterable[Float32Array], truth: Truth, names: Sequence[str]) -> Evaluation:
+    decided, confidences = [], []
+    for block in blocks:
+        decided.append(block.argmax(1))
+        confidences.append(block.max(1))
+    predicted, confidence = np.concatenate(decided), np.concatenate(confidences)
+    right = predicted == truth
+    count = len(names)
+    hits, positive, true = (np.bincount(of, minlength=count) for of in (truth[right], predicted, truth))
+    pairs, numbers = np.unique(truth * count + predicted, return_counts=True)
+    confusion = [(int(pair) // count, int(pair) % count, int(n)) for pair, n in zip(pairs, numbers, strict=True)]
+    return _evaluation(names, hits, positive, true, right, confusion, confidence, right)
+
+
+def _evaluate_sets(blocks: Iterable[Float32Array], truth: Truth, names: Sequence[str]) -> Evaluation:
+    probabilities = np.concatenate(list(blocks))
+    predicted = probabilities > SET_THRESHOLD
     hits, positive, true = (predicted & truth).sum(0), predicted.sum(0), truth.sum(0)
+    confidence, sure = np.maximum(probabilities, 1 - probabilities).ravel(), (predicted == truth).ravel()
+    return _evaluation(names, hits, positive, true, (predicted == truth).all(1), None, confidence, sure)
+
+
+def _evaluation(
+    names: Sequence[str],
+    hits: npt.NDArray[Any],
+    positive: npt.NDArray[Any],
+    true: npt.NDArray[Any],
+    right: npt.NDArray[Any],
+    confusion: list[tuple[int, int, int]] | None,
+    confidence: npt.NDArray[Any],
+    sure: npt.NDArray[Any],
+) -> Evaluation:
     classes = {
         name: {
             "precision": _ratio(hits[place], positive[place]),
@@ -73,24 +113,10 @@ def evaluate(probabilities: Float32Array, truth: Truth, names: list[str], multi_
         }
         for place, name in enumerate(names)
     }
-    confusion = None if multi_label else (truth.T.astype(np.int64) @ predicted.astype(np.int64)).tolist()
-    if multi_label:
-        confidence, right = np.maximum(probabilities, 1 - probabilities).ravel(), (predicted == truth).ravel()
-    else:
-        confidence, right = probabilities.max(1), (predicted & truth).any(1)
-    bins = calibration(confidence, right)
-    error = sum(abs(mean - share) * count for mean, share, count in bins) / max(1, len(right))
-    accuracy = float((predicted == truth).all(1).mean()) if len(truth) else 0.0
-    return Evaluation(len(truth), accuracy, classes, confusion, float(error), bins)
-
-
-def decide(probabilities: Float32Array, multi_label: bool) -> Truth:
-    """The predicted classes, bool [N, C]: the most likely one, or all with a probability above 0.5."""
-    if multi_label:
-        return np.asarray(probabilities > 0.5)
-    decided = np.zeros(probabilities.shape, np.bool_)
-    decided[np.arange(len(probabilities)), probabilities.argmax(1)] = True
-    return decided
+    bins = calibration(confidence, sure)
+    error = sum(abs(mean - share) * count for mean, share, count in bins) / max(1, len(sure))
+    accuracy = float(right.mean()) if len(right) else 0.0
+    return Evaluation(len(right), accuracy, classes, confusion, float(error), bins)
 
 
 def calibration(confidence: npt.NDArray[Any], right: npt.NDArray[Any]) -> list[tuple[float, float, int]]:
@@ -106,24 +132,30 @@ def calibration(confidence: npt.NDArray[Any], right: npt.NDArray[Any]) -> list[t
     ]
 
 
-def nearest_neighbours(known: Float32Array, truth: Truth, asked: Float32Array) -> Float32Array:
+def nearest_neighbours(known: Float32Array, truth: Truth, asked: Float32Array, classes: int) -> Iterator[Float32Array]:
     """The baseline without training: the shares of the classes among the nearest features by cosine.
 
     Args:
       known: float32 [M, D], M at least 1.
-      truth: bool [M, C].
+      truth: int64 [M] or bool [M, C].
       asked: float32 [N, D].
+      classes: C.
 
-    Returns:
-      float32 [N, C] in [0, 1].
+    Yields:
+      float32 [n, C] in [0, 1], for some of the asked at a time, in their order.
     """
     near = nearest(asked, known)
     # A small weight for closeness, so that the nearest one breaks a tie.
     weights = 1 + np.float32(1e-3) * near.cosines
-    shares = np.zeros((len(asked), truth.shape[1]), np.float32)
-    for place in range(near.rows.shape[1]):
-        shares += truth[near.rows[:, place]] * weights[:, place, np.newaxis]
-    return np.asarray(shares / weights.sum(1, keepdims=True), np.float32)
+    for start in range(0, len(asked), BLOCK_ROWS):
+        rows, weight = near.rows[start : start + BLOCK_ROWS], weights[start : start + BLOCK_ROWS]
+        shares = np.zeros((len(rows), classes), np.float32)
+        for place in range(rows.shape[1]):
+            if truth.ndim == 2:
+                shares += truth[rows[:, place]] * weight[:, place, np.newaxis]
+            else:
+                shares[np.arange(len(rows)), truth[rows[:, place]]] += weight[:, place]
+        yield np.asarray(shares / weight.sum(1, keepdims=True), np.float32)
 
 
 def _ratio(part: Any, whole: Any) -> float | None:

@@ -14,6 +14,7 @@ from beam_job.heads.evaluation import Epoch, Evaluation
 
 _NAMED_CLASSES, _NAME_WIDTH = 40, 24
 _NUMBERED_CLASSES = 20
+_DRAWN_CLASSES = 500
 
 
 def import_figure() -> Any:
@@ -30,7 +31,9 @@ def import_figure() -> Any:
 
 
 def write_plots(folder: str, classes: list[str], epochs: Sequence[Epoch], found: Evaluation) -> None:
-    """Writes ``epochs.png``, ``calibration.png`` and, where an example has one class, ``confusion.png`` into a folder.
+    """Writes ``epochs.png``, ``calibration.png`` and ``confusion.png`` into a folder.
+
+    The last one only where an example has one class, and for at most 500 classes.
 
     Raises:
       UsageError: Matplotlib is not installed.
@@ -38,7 +41,7 @@ def write_plots(folder: str, classes: list[str], epochs: Sequence[Epoch], found:
     new_figure = functools.partial(import_figure(), layout="constrained")
     _epochs(new_figure(figsize=(7, 4)), epochs).savefig(os.path.join(folder, "epochs.png"))
     _calibration(new_figure(figsize=(5, 5)), found).savefig(os.path.join(folder, "calibration.png"))
-    if found.confusion is not None:
+    if found.confusion is not None and len(classes) <= _DRAWN_CLASSES:
         side = 3 + 0.3 * min(len(classes), _NAMED_CLASSES)
         figure = _confusion(new_figure(figsize=(side, side)), classes, found.confusion)
         figure.savefig(os.path.join(folder, "confusion.png"))
@@ -67,8 +70,10 @@ def _calibration(figure: Any, found: Evaluation) -> Any:
     return figure
 
 
-def _confusion(figure: Any, classes: list[str], confusion: list[list[int]]) -> Any:
-    axes, counts = figure.add_subplot(), np.array(confusion)
+def _confusion(figure: Any, classes: list[str], confusion: Sequence[tuple[int, int, int]]) -> Any:
+    axes, counts = figure.add_subplot(), np.zeros((len(classes), len(classes)), np.int64)
+    for true, predicted, number in confusion:
+        counts[true, predicted] = number
     shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set(xlabel="predicted", ylabel="true")

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from beam_job.models.torch_weights import Tensor
+from beam_job.runtime.tensorflow import import_keras
 
 STEM_FILTERS = 32
 HEAD_FILTERS = 1280
@@ -88,9 +89,8 @@ def build(name: str, weights: Mapping[str, Tensor]) -> Any:
       A ``keras.Model`` from float32 [B, size, size, 3], RGB in [0, 1], to the pooled feature float32 [B, 1280] (layer
       ``feature``) and the logits of the 1,000 ImageNet classes float32 [B, 1000] (layer ``logits``).
     """
-    import keras
-    from keras import layers
-
+    keras = import_keras()
+    layers = keras.layers
     variant = VARIANTS[name]
     assign: dict[str, list[Tensor]] = {}
 

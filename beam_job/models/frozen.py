@@ -22,7 +22,7 @@ FEATURE = "feature"
 GRAPH_FILE = "graph.pb"
 DESCRIPTION_FILE = "model.json"
 # Increases whenever freezing makes a different graph of the same model, so that older cache entries are not used.
-_FREEZING_VERSION = 4
+_FREEZING_VERSION = 5
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,8 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,11 @@ from beam_job.inputs.selection import open_source
 from beam_job.modalities.registry import MODALITIES
 from beam_job.reporting.health import DUPLICATE_COSINE, FeatureHealth, examine, flat_maps
 from beam_job.runtime import storage
+from beam_job.runtime.threadmap import map_in_order
 
 _EXAMPLES_SHOWN = 12
+_CLASSES_IN_MATRIX = 30
+_READS_IN_FLIGHT = 16
 _CLASSES_SHOWN = 60
 _ERRORS_SHOWN = 5
 _MIN_ROWS = 3
@@ -91,6 +95,7 @@ def write_report(path: str, options: ReportOptions) -> ReportResult:
     health = None
     if len(sample.table.ids) >= _MIN_ROWS:
         health = examine(sample.table.features, sample.table.labels, sample.split_numbers())
+    head = _head(options.head or f"{base}-head", required=options.head is not None)
     loader = PackageLoader("beam_job.reporting")
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     script = environment.get_template("report.js").render()
@@ -99,14 +104,17 @@ def write_report(path: str, options: ReportOptions) -> ReportResult:
         run=dataset.run,
         classes=_classes(dataset),
         errors=_errors(dataset),
-        stages={name: seconds for name, seconds in dataset.run["timings"]["stages"].items() if name != "wall"},
+        stages={
+            name: seconds for name, seconds in dataset.run["timings"]["all_runs"]["stages"].items() if name != "wall"
+        },
         feature=field,
         sampled=len(sample.table.ids),
         health=health,
         findings=_findings(health, sample, dataset.labels) if health else [],
         points=_data(sample, dataset.labels) if health else None,
         without_preview=sum(example_id not in sample.previews for example_id in sample.table.ids),
-        head=_head(options.head or f"{base}-head", required=options.head is not None),
+        head=head,
+        matrix=_matrix(head) if head else None,
         script=script,
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
@@ -157,21 +165,24 @@ def _errors(dataset: Dataset) -> dict[str, list[dict[str, Any]]]:
 
 
 def _previews(dataset: Dataset, ids: Sequence[str]) -> dict[str, str]:
-    """Id to a thumbnail as a data URL, for the examples that can still be read from the input."""
+    """Id to a thumbnail as a data URL, for the examples that the job could still read, and as it reads them."""
     modality = MODALITIES.get(dataset.run["model"]["modality"])
-    wanted, found = set(ids), {}
+    options, wanted = dataset.run["options"], set(ids)
+    roots = [storage.absolute(root) for root in options["allowed_roots"]]
+
+    def preview(ref: ExampleRef) -> tuple[str, str | None]:
+        try:
+            return ref.id, modality.preview(read_example(ref, roots))
+        except ExampleError:
+            return ref.id, None
+
     try:
-        refs: Iterable[ExampleRef] = all_refs(open_source(dataset.run["options"]["input"]), example_files(modality))
-        for ref in itertools.islice((ref for ref in refs if ref.id in wanted), len(wanted)):
-            try:
-                preview = modality.preview(read_example(ref))
-            except ExampleError:
-                continue
-            if preview:
-                found[ref.id] = preview
+        refs = (ref for ref in all_refs(open_source(options["input"]), example_files(modality)) if ref.id in wanted)
+        with ThreadPoolExecutor(_READS_IN_FLIGHT, "beam-job-previews") as pool:
+            found = map_in_order(preview, itertools.islice(refs, len(wanted)), pool, _READS_IN_FLIGHT)
+            return {example_id: shown for example_id, shown in found if shown}
     except (BeamJobError, OSError):
-        return found  # the input no longer exists
-    return found
+        return {}  # the input no longer exists
 
 
 def _findings(health: FeatureHealth, sample: _Sample, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -249,6 +260,17 @@ def _head(path: str, required: bool) -> dict[str, Any] | None:
             raise UsageError(f"There is no head at --head={path}.") from None
         return None
     return found
+
+
+def _matrix(head: Mapping[str, Any]) -> list[list[int]] | None:
+    """The confusion of a head's classes as a table; None where there are too many, or an example may have several."""
+    count, pairs = len(head["classes"]), head["evaluations"]["head"]["confusion"]
+    if pairs is None or count > _CLASSES_IN_MATRIX:
+        return None
+    matrix = [[0] * count for _ in range(count)]
+    for true, predicted, number in pairs:
+        matrix[true][predicted] = number
+    return matrix
 
 
 def _name(names: Sequence[str], label: int) -> str:

@@ -6,18 +6,20 @@ it; an entry that no longer matches its digest is made again.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 
+from beam_job.core.errors import UsageError
 from beam_job.runtime import storage
 
 CACHE_VARIABLE = "BEAM_JOB_CACHE"
@@ -46,11 +48,13 @@ def cached_directory(kind: str, key: str, make: Callable[[Path], None]) -> Path:
 
     Returns:
       A directory that only this cache writes to.
+
+    Raises:
+      UsageError: the cache cannot be written.
     """
     folder = cache_root() / kind
-    folder.mkdir(parents=True, exist_ok=True)
     place, seal = folder / key, folder / f"{key}.sha256"
-    with FileLock(folder / f"{key}.lock"):
+    with _locked(folder, key):
         if place.is_dir() and seal.is_file() and seal.read_text().strip() == storage.directory_digest(str(place)):
             logger.debug("%s: found in the cache, %s", kind, place)
             return place
@@ -65,3 +69,20 @@ def cached_directory(kind: str, key: str, make: Callable[[Path], None]) -> Path:
         finally:
             shutil.rmtree(building, ignore_errors=True)
     return place
+
+
+@contextlib.contextmanager
+def _locked(folder: Path, key: str) -> Iterator[None]:
+    """Makes the folder, and lets no other process make the entry during the block."""
+    lock = FileLock(folder / f"{key}.lock")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except OSError as error:
+        raise UsageError(
+            f"The cache for models cannot be written ({error}); set {CACHE_VARIABLE} to a directory that can be."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

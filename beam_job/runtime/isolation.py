@@ -14,6 +14,7 @@ from typing import Any
 
 from beam_job.core import errors
 from beam_job.core.errors import BeamJobError
+from beam_job.runtime.tensorflow import TENSORFLOW_BACKEND
 
 
 def run_isolated(function: str, **arguments: Any) -> Any:
@@ -24,7 +25,7 @@ def run_isolated(function: str, **arguments: Any) -> Any:
       RuntimeError: the function raised any other exception, or the process died.
     """
     request = json.dumps({"function": function, "arguments": arguments})
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment = {**os.environ, **TENSORFLOW_BACKEND, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     # The arguments are constant; the request goes through standard input.
     command = [sys.executable, "-m", __name__]
     done = subprocess.run(command, input=request, capture_output=True, text=True, env=environment, check=False)  # noqa: S603

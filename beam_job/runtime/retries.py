@@ -7,9 +7,11 @@ PermissionError, TransientError for what a retry may solve, and OSError for the 
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import http.client
 import logging
+import re
 from collections.abc import Callable, Iterator
 from typing import NoReturn, ParamSpec, TypeVar
 
@@ -24,10 +26,16 @@ _TRANSIENT_TYPES = (ConnectionError, TimeoutError, EOFError, http.client.HTTPExc
 # Libraries whose errors are all connection errors, and the error of an upload with a wrong checksum.
 _CONNECTION_LIBRARIES = frozenset(("requests", "urllib3"))
 _DAMAGED_UPLOAD = "DataCorruption"
+# How urllib3 ends the text of an error after its last attempt, with the reason in the group.
+_CONNECTION_FAILURE = re.compile(r"\(Caused by \w+\(.*?: (.*)[\"']\)\)$")
 
 _ATTEMPTS = 8
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
+_ATTEMPTS_OF_THE_IMPATIENT = 3
+
+# How often a request is made before its failure counts.
+_attempts: contextvars.ContextVar[int] = contextvars.ContextVar("attempts", default=_ATTEMPTS)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,7 +55,7 @@ def with_retries(function: Callable[P, R]) -> Callable[P, R]:
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(TransientError),
         wait=tenacity.wait_random_exponential(multiplier=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS),
-        stop=tenacity.stop_after_attempt(_ATTEMPTS),
+        stop=lambda state: state.attempt_number >= _attempts.get(),
         before_sleep=_count_retry,
         reraise=True,
     )
@@ -70,10 +78,20 @@ def with_retries(function: Callable[P, R]) -> Callable[P, R]:
     return retried
 
 
+@contextlib.contextmanager
+def impatient() -> Iterator[None]:
+    """Fewer attempts in this block: somebody waits, and a wrong address is likelier than a busy service."""
+    token = _attempts.set(_ATTEMPTS_OF_THE_IMPATIENT)
+    try:
+        yield
+    finally:
+        _attempts.reset(token)
+
+
 def _count_retry(state: tenacity.RetryCallState) -> None:
     RETRIES.add(1)
     error = state.outcome.exception() if state.outcome else None
-    logger.info("retry %d of %d after %s", state.attempt_number, _ATTEMPTS - 1, error)
+    logger.info("retry %d of %d after %s", state.attempt_number, _attempts.get() - 1, error)
 
 
 @contextlib.contextmanager
@@ -101,7 +119,9 @@ def _cause(error: Exception) -> BaseException:
 
 def _raise_as_python(path: str, error: BaseException) -> NoReturn:
     status = getattr(error, "code", None) or getattr(error, "status_code", None)
-    message = f"{path}: {' '.join(str(error).split())}"
+    words = " ".join(str(error).split())
+    cause = _CONNECTION_FAILURE.search(words)
+    message = f"{path}: {cause[1] if cause else words}"
     if isinstance(error, FileNotFoundError) or status == 404:
         raise FileNotFoundError(message) from error
     if isinstance(error, PermissionError) or status in (401, 403):

@@ -1,4 +1,4 @@
-"""Imports TensorFlow, here and nowhere else, so that its settings are made before it starts."""
+"""Imports TensorFlow and Keras, here and nowhere else, so that their settings are made before they start."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from beam_job.core.errors import UsageError
+
+# Keras has other backends, and the user's environment may name one; it wins over Keras' own settings file.
+TENSORFLOW_BACKEND = {"KERAS_BACKEND": "tensorflow"}
 _QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
 
 
@@ -16,11 +20,45 @@ def import_tensorflow() -> Any:
     """The tensorflow module, imported without its start-up messages unless the environment asks for them."""
     if "tensorflow" in sys.modules:
         return sys.modules["tensorflow"]
+    if "keras" not in sys.modules:
+        os.environ.update(TENSORFLOW_BACKEND)
     verbose = "TF_CPP_MIN_LOG_LEVEL" in os.environ
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     with contextlib.nullcontext() if verbose else _silent_stderr():
         return importlib.import_module("tensorflow")
+
+
+def import_keras() -> Any:
+    """The keras module with its default settings, whatever the user's keras.json says of types and layouts.
+
+    Raises:
+      UsageError: this process has imported Keras with another backend.
+    """
+    import_tensorflow()
+    keras = importlib.import_module("keras")
+    backend = keras.config.backend()
+    if backend != TENSORFLOW_BACKEND["KERAS_BACKEND"]:
+        raise UsageError(f"Expected Keras with its backend 'tensorflow', found it imported with {backend!r}.")
+    keras.config.set_floatx("float32")
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_epsilon(1e-7)
+    return keras
+
+
+@contextlib.contextmanager
+def keras_defaults() -> Iterator[None]:
+    """Keras has its default settings in this block, and those of the user afterwards."""
+    import_tensorflow()
+    config = importlib.import_module("keras").config
+    floatx, layout, epsilon = config.floatx(), config.image_data_format(), config.epsilon()
+    import_keras()
+    try:
+        yield
+    finally:
+        config.set_floatx(floatx)
+        config.set_image_data_format(layout)
+        config.set_epsilon(epsilon)
 
 
 @contextlib.contextmanager

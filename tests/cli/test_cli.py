@@ -87,7 +87,10 @@ def test_a_run_that_fails_in_the_workers_is_one_sentence_and_exit_code_1(
     done = beam_job_process("extract", f"--input={tmp_path / 'in'}", f"--output={tmp_path / 'out'}", *small_model)
     assert done.returncode == 1
     assert_one_sentence(done.stderr)
-    assert "None of the 1 examples gave features (1 UnknownFormatError); see errors.jsonl." in done.stderr
+    assert (
+        "None of the 1 examples gave features (1 UnknownFormatError); for instance cat/a.jpg: expected" in done.stderr
+    )
+    assert "found text that begins with 'not an image'. All are in errors.jsonl." in done.stderr
 
 
 def test_a_run_ends_with_a_summary_and_the_command_that_loads_it(

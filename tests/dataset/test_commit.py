@@ -1,6 +1,7 @@
 import dataclasses
 import hashlib
 import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,10 @@ FILE = SHARD.file_name(SUFFIX)
 SCHEMA = RecordSchema({"feature": (3,)}, ["x", "y"])
 REFS = [ExampleRef("a", "/a.jpg", label="x", version="1"), ExampleRef("b", "/b.jpg", label="y", version="1")]
 IDENTITY = {"model": "digest", "labels": ["x", "y"]}
+
+
+def allowed(refs: Iterable[ExampleRef]) -> list[tuple[ExampleRef, bool]]:
+    return [(ref, True) for ref in refs]
 
 
 def write(output: Path, fingerprint: str = "expected") -> ShardReceipt:
@@ -76,14 +81,19 @@ def test_an_interrupted_shard_leaves_nothing(tmp_path: Path) -> None:
     "change", [{"id": "c"}, {"uri": "/c.jpg"}, {"label": "y"}, {"version": "2"}, {"problem": "none"}], ids=str
 )
 def test_every_change_of_an_example_changes_the_fingerprint(change: dict[str, str]) -> None:
-    before = shard_fingerprint(IDENTITY, SHARD, REFS)
-    assert shard_fingerprint(IDENTITY, SHARD, [dataclasses.replace(REFS[0], **change), REFS[1]]) != before
+    before = shard_fingerprint(IDENTITY, SHARD, allowed(REFS))
+    assert shard_fingerprint(IDENTITY, SHARD, allowed([dataclasses.replace(REFS[0], **change), REFS[1]])) != before
+
+
+def test_whether_an_example_may_be_read_changes_the_fingerprint() -> None:
+    before = shard_fingerprint(IDENTITY, SHARD, allowed(REFS))
+    assert shard_fingerprint(IDENTITY, SHARD, [(REFS[0], False), (REFS[1], True)]) != before
 
 
 def test_every_change_of_the_identity_changes_the_fingerprint() -> None:
-    before = shard_fingerprint(IDENTITY, SHARD, REFS)
-    assert shard_fingerprint({**IDENTITY, "model": "other"}, SHARD, REFS) != before
-    assert shard_fingerprint({**IDENTITY, "labels": ["y", "x"]}, SHARD, REFS) != before
-    assert shard_fingerprint(IDENTITY, ShardName("train", 1, 2), REFS) != before
-    assert shard_fingerprint(IDENTITY, SHARD, REFS[:1]) != before
-    assert shard_fingerprint(dict(reversed(IDENTITY.items())), SHARD, REFS) == before
+    before = shard_fingerprint(IDENTITY, SHARD, allowed(REFS))
+    assert shard_fingerprint({**IDENTITY, "model": "other"}, SHARD, allowed(REFS)) != before
+    assert shard_fingerprint({**IDENTITY, "labels": ["y", "x"]}, SHARD, allowed(REFS)) != before
+    assert shard_fingerprint(IDENTITY, ShardName("train", 1, 2), allowed(REFS)) != before
+    assert shard_fingerprint(IDENTITY, SHARD, allowed(REFS[:1])) != before
+    assert shard_fingerprint(dict(reversed(IDENTITY.items())), SHARD, allowed(REFS)) == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -273,3 +274,63 @@ def test_a_damaged_shard_is_not_carried_over(
     beam_job.extract(str(photos), str(output), resume=True, **options)
     assert sum(batch_sizes) > 1
     assert comparable_files(output) == expected
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "longer", "deleted"])
+def test_a_shard_that_is_not_as_long_as_its_receipt_says_is_made_again(
+    photos: Path, tmp_path: Path, options: Options, damage: str, batch_sizes: list[int]
+) -> None:
+    output = tmp_path / "out"
+    beam_job.extract(str(photos), str(output), **options)
+    expected = comparable_files(output)
+    batch_sizes.clear()
+    shard = sorted(output.glob("*.tfrecord"))[2]
+    content = shard.read_bytes()
+    changed = {"cut": content[: len(content) // 2], "empty": b"", "longer": content + b"x"}
+    if damage == "deleted":
+        shard.unlink()
+    else:
+        shard.write_bytes(changed[damage])
+    result = beam_job.extract(str(photos), str(output), resume=True, **options)
+    assert comparable_files(output) == expected
+    assert 0 < sum(batch_sizes) < 20
+    assert result.extracted < result.examples
+    assert beam_job.verify(str(output)).problems == ()
+
+
+def test_tightened_roots_take_the_features_of_what_is_outside(tmp_path: Path, options: Options) -> None:
+    for folder in ("in", "outside"):
+        write_tree(tmp_path / folder, 6, ())
+    images = sorted(str(path) for path in tmp_path.rglob("*.jpg"))
+    (tmp_path / "images.csv").write_text("\n".join(["uri", *images]))
+    output, arguments = tmp_path / "out", {**options, "max_error_rate": 1.0}
+    beam_job.extract(str(tmp_path / "images.csv"), str(output), **arguments)
+    assert len(records_of(output)) == 12
+    roots = {"allowed_roots": [str(tmp_path / "in")]}
+    result = beam_job.extract(str(tmp_path / "images.csv"), str(output), resume=True, **roots, **arguments)
+    assert (result.records, result.errors) == (6, {"OutsideRootsError": 6})
+    assert all("/in/" in uri or uri.startswith("in/") for uri in records_of(output))
+    fresh = tmp_path / "fresh"
+    beam_job.extract(str(tmp_path / "images.csv"), str(fresh), **roots, **arguments)
+    assert {name: data for name, data in comparable_files(output).items() if name.endswith(".tfrecord")} == {
+        name: data for name, data in comparable_files(fresh).items() if name.endswith(".tfrecord")
+    }
+    again = beam_job.extract(str(tmp_path / "images.csv"), str(output), resume=True, **arguments)
+    assert again.records == 12
+
+
+def test_a_resumed_run_tells_its_own_work_from_that_of_earlier_runs(
+    photos: Path, tmp_path: Path, options: Options
+) -> None:
+    output = tmp_path / "out"
+    first = beam_job.extract(str(photos), str(output), **options)
+    assert (first.extracted, first.examples) == (60, 60)
+    kept = beam_job.extract(str(photos), str(output), resume=True, **options)
+    assert (kept.extracted, kept.examples, kept.stages, kept.examples_per_second) == (0, 60, {}, 0)
+    (photos / "class-0/new.jpg").write_bytes(jpeg(photograph()))
+    grown = beam_job.extract(str(photos), str(output), resume=True, **options)
+    assert (grown.extracted, grown.examples) == (1, 61)
+    timings = json.loads((output / naming.RUN).read_text())["timings"]
+    assert timings["extracted"] == 1
+    assert timings["all_runs"]["extracted"] < 61  # the shard that has grown was made anew, and counts what it extracted
+    assert timings["all_runs"]["stages"]["decode"] >= timings["stages"]["decode"]

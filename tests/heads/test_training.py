@@ -6,12 +6,15 @@ import io
 import json
 import shutil
 import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 import beam_job
@@ -19,7 +22,8 @@ from beam_job.cli.main import main
 from beam_job.core.errors import InputError, OutputError, UsageError
 from beam_job.core.options import HeadOptions
 from beam_job.dataset.reading import Dataset
-from beam_job.heads.training import HeadResult, _weights, train_head
+from beam_job.heads.evaluation import evaluate
+from beam_job.heads.training import HeadResult, _weights, spread, train_head
 from tests.support.bucket import Bucket
 
 pytestmark = pytest.mark.timeout(300)
@@ -190,7 +194,7 @@ def test_a_dataset_that_is_too_small_is_refused(
     with pytest.raises(InputError, match="at least two classes"):
         beam_job.train_head(str(tmp_path / "one-class"))
     beam_job.extract(f"{few}/*/*.jpg", str(tmp_path / "unlabelled"), **small_model)
-    with pytest.raises(InputError, match="at least two classes"):
+    with pytest.raises(InputError, match=r"labelled examples in the split 'train' .* found none"):
         beam_job.train_head(str(tmp_path / "unlabelled"))
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious" / "thesis.txt").write_text("mine")
@@ -219,3 +223,158 @@ def test_the_train_head_command(small_dataset: Path, capsys: pytest.CaptureFixtu
     assert json.loads(capsys.readouterr().out)["examples"]["train"] > 20
     assert main(["train-head", str(small_dataset), "--epoch=1"]) == 2
     assert "There is no option '--epoch=1'" in capsys.readouterr().err
+
+
+def pixel_dataset(root: Path, splits: dict[str, list[tuple[np.ndarray, str]]], pixels: dict[str, str]) -> Path:
+    """A dataset whose features are the pixels of images of 8x8, by split."""
+    rows = ["uri,label,split"]
+    (root / "in").mkdir()
+    for split, examples in splits.items():
+        for number, (image, label) in enumerate(examples):
+            Image.fromarray(image).save(root / "in" / f"{split}-{number}.png")
+            rows.append(f"{split}-{number}.png,{label},{split}")
+    (root / "in/images.csv").write_text("\n".join(rows))
+    beam_job.extract(str(root / "in/images.csv"), str(root / "out"), **pixels)
+    return root / "out"
+
+
+def gray(level: int, noise: np.random.Generator) -> np.ndarray:
+    return np.clip(level + noise.normal(0, 20, (8, 8)), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def pixels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A model whose features are the pixels of an image of 8x8."""
+    image = tf.keras.Input((8, 8, 3))
+    path = tmp_path_factory.mktemp("pixels") / "pixels.keras"
+    tf.keras.Model(image, tf.keras.layers.Flatten()(image)).save(path)
+    return {"model": str(path), "input_range": "0,1", "engine": "tensorflow"}
+
+
+def two_classes(count: int, noise: np.random.Generator, labels: tuple[str, str] = ("a", "b")) -> list[Any]:
+    return [(gray(60 + 130 * (number % 2), noise), labels[number % 2]) for number in range(count)]
+
+
+def test_only_classes_that_occur_cost_anything(tmp_path: Path, pixels: dict[str, str]) -> None:
+    """The vocabulary of the labels 12 and 30000 has 30,001 names; the head has two."""
+    out = pixel_dataset(tmp_path, {"train": two_classes(40, np.random.default_rng(0), ("12", "30000"))}, pixels)
+    assert len(Dataset.open(str(out)).labels) == 30_001
+    tracemalloc.start()
+    result = beam_job.train_head(str(out), epochs=20)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100e6
+    assert result.classes == ["12", "30000"]
+    assert result.accuracy == 1
+    assert Path(result.head, "metrics.json").stat().st_size < 50_000
+    assert set(result.evaluations["head"].classes) == {"12", "30000"}
+    serve = tf.saved_model.load(f"{result.head}/saved_model").signatures["serving_default"]
+    served = serve(image_bytes=tf.constant([(tmp_path / "in/train-1.png").read_bytes()]))
+    assert served["classes"][0].numpy().tolist() == [b"12", b"30000"]
+    assert served["probabilities"].numpy()[0].argmax() == 1
+
+
+def test_many_classes_take_memory_for_features_and_classes_only() -> None:
+    """Ten thousand classes, whose square would be 800 MB of counts and whose truth 100 MB."""
+    random, classes, examples = np.random.default_rng(0), 10_000, 10_000
+    truth = random.permutation(classes)[:examples]
+    names = [str(number) for number in range(classes)]
+
+    def blocks() -> Any:
+        for start in range(0, examples, 500):
+            guess = np.zeros((500, classes), np.float32)
+            guess[np.arange(500), truth[start : start + 500]] = 0.9
+            yield guess
+
+    tracemalloc.start()
+    found = evaluate(blocks(), truth, names)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.accuracy == 1
+    assert len(found.confusion or ()) == examples
+    assert peak < 80e6
+    assert len(_weights(truth)) == examples
+
+
+def test_a_feature_that_is_constant_in_training_does_not_outweigh_the_others(
+    tmp_path: Path, pixels: dict[str, str]
+) -> None:
+    """A corner is black in training; in some of the other images a speck of dust is in it."""
+    noise = np.random.default_rng(0)
+    splits = {name: two_classes(count, noise) for name, count in (("train", 80), ("validation", 40), ("test", 40))}
+    for name, examples in splits.items():
+        for number, (image, _) in enumerate(examples):
+            image[:2, :2] = 0
+            if name != "train" and number % 4 == 0:
+                image[0, 0] = 200
+    result = beam_job.train_head(str(pixel_dataset(tmp_path, splits, pixels)), epochs=30)
+    for name in ("linear probe", "head"):
+        assert min(epoch.validation_loss for epoch in result.epochs if epoch.model == name) < 0.3
+        assert result.evaluations[name].accuracy > 0.9
+
+
+@settings(deadline=None)
+@given(st.integers(2, 20), st.integers(1, 10), st.integers(0, 2**32 - 1))
+def test_no_normalised_feature_is_larger_than_its_share_allows(examples: int, width: int, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    features = (random.normal(size=(examples, width)) * 10.0 ** random.integers(-6, 3, width)).astype(np.float32)
+    features[:, random.random(width) < 0.3] = 1
+    variance = spread(features)
+    assert (variance >= features.var(0)).all()
+    assert (variance >= 0.0099 * features.var(0).mean()).all()
+    kept = features.var(0) > 0.011 * features.var(0).mean()
+    np.testing.assert_array_equal(variance[kept], features.var(0)[kept])
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "dev", "validation"])
+def test_a_split_by_another_of_its_names_is_used(tmp_path: Path, pixels: dict[str, str], name: str) -> None:
+    noise = np.random.default_rng(0)
+    splits = {split: two_classes(count, noise) for split, count in (("training", 20), (name, 10), ("testing", 8))}
+    result = beam_job.train_head(str(pixel_dataset(tmp_path, splits, pixels)), epochs=1)
+    assert result.examples == {"train": 20, "validation": 10, "test": 8}
+    assert result.unused == {}
+
+
+def test_a_split_that_is_not_used_is_told(
+    tmp_path: Path, pixels: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = np.random.default_rng(0)
+    out = pixel_dataset(tmp_path, {name: two_classes(20, noise) for name in ("train", "holdout")}, pixels)
+    assert main(["train-head", str(out), "--epochs=1"]) == 0
+    assert "note: the 20 examples of the split holdout were not used" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out-head/metrics.json").read_text())["unused"] == {"holdout": 20}
+
+
+def test_a_head_deletes_nothing_but_an_earlier_head(small_dataset: Path, tmp_path: Path) -> None:
+    target, elsewhere = tmp_path / "head", tmp_path / "elsewhere"
+    for folder in (target, elsewhere):
+        folder.mkdir()
+    (target / "metrics.json").write_text('{"loss": 1}')
+    with pytest.raises(OutputError, match="found something else"):
+        train_head(str(small_dataset), HeadOptions(head=str(target), epochs=1))
+    (target / "metrics.json").unlink()
+    train_head(str(small_dataset), HeadOptions(head=str(target), epochs=1))
+    own = {"notes.txt", "data/thesis.tex", "saved_model/assets/deeper/x"}
+    for name in own:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (target / name).write_text("mine")
+    (elsewhere / "vocabulary.txt").write_text("mine")
+    shutil.rmtree(target / "saved_model/assets")
+    (target / "saved_model/assets").symlink_to(elsewhere, target_is_directory=True)
+    (target / "linked").symlink_to(elsewhere, target_is_directory=True)
+    train_head(str(small_dataset), HeadOptions(head=str(target), epochs=1))
+    assert (target / "notes.txt").read_text() == (target / "data/thesis.tex").read_text() == "mine"
+    assert (elsewhere / "vocabulary.txt").read_text() == "mine"
+
+
+def test_a_damaged_shard_is_one_sentence(small_dataset: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shard = next(small_dataset.glob("*.tfrecord"))
+    data = bytearray(shard.read_bytes())
+    for damaged in (bytes(data[:-7]), b"", bytes(data[:50]) + b"\xff" + bytes(data[51:])):
+        shard.write_bytes(damaged)
+        for command in ("train-head", "report"):
+            code = main([command, str(small_dataset)])
+            words = capsys.readouterr().err
+            assert code == 2
+            assert f"The shard {shard} cannot be read (" in words
+            assert "Traceback" not in words

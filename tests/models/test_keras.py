@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -319,3 +322,27 @@ def test_a_model_with_two_inputs_is_refused(tmp_path: Path) -> None:
 def test_a_keras_file_is_what_it_says(keras_file: Path) -> None:
     with zipfile.ZipFile(keras_file) as archive:
         assert json.loads(archive.read("metadata.json"))["keras_version"] == keras.__version__
+
+
+def frozen_bytes(cache: Path, environment: dict[str, str]) -> bytes:
+    """The graph of a random MobileNetV2, frozen in a process with these variables."""
+    code = (
+        "from beam_job.core.options import ModelOptions\n"
+        "from beam_job.core.values import ImageSize, LayerChoice\n"
+        "from beam_job.models.spec import describe_model, frozen_model\n"
+        "options = ModelOptions(model='keras:MobileNetV2', weights='none', image_size=ImageSize(32, 32),\n"
+        "                       layer=(LayerChoice('default', 'avg'),))\n"
+        "print(frozen_model(describe_model(options)).graph)\n"
+    )
+    variables = {**os.environ, "BEAM_JOB_CACHE": str(cache), **environment}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=variables, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return Path(done.stdout.strip()).read_bytes()
+
+
+def test_settings_of_keras_in_the_users_home_say_nothing_of_a_model(tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    settings = {"floatx": "float16", "image_data_format": "channels_first", "backend": "torch", "epsilon": 0.1}
+    (tmp_path / "home/keras.json").write_text(json.dumps(settings))
+    odd = {"KERAS_HOME": str(tmp_path / "home"), "KERAS_BACKEND": "jax"}
+    assert frozen_bytes(tmp_path / "one", odd) == frozen_bytes(tmp_path / "two", {})

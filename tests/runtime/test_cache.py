@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from beam_job.core.errors import UsageError
 from beam_job.runtime.cache import CACHE_VARIABLE, cache_root, cached_directory
 
 
@@ -69,3 +70,13 @@ def test_the_location_of_the_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     assert cache_root() == tmp_path / "xdg" / "beam_job"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_root() == Path(os.path.expanduser("~")) / ".cache" / "beam_job"
+
+
+def test_a_cache_that_cannot_be_written_is_named_with_its_variable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no directory")
+    monkeypatch.delenv("BEAM_JOB_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(UsageError, match=r"cannot be written .* set BEAM_JOB_CACHE to a directory"):
+        cached_directory("kind", "key", lambda folder: None)

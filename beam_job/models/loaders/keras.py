@@ -9,7 +9,7 @@ from beam_job.core.errors import ModelError
 from beam_job.core.values import DEFAULT_LAYER, ImageSize
 from beam_job.modalities.base import ModelInput, Shape
 from beam_job.models.loaders.base import LoadedModel, first_line
-from beam_job.runtime.tensorflow import import_tensorflow
+from beam_job.runtime.tensorflow import import_keras
 
 IMAGENET, RANDOM = "imagenet", "none"
 _SEED = 0
@@ -17,9 +17,7 @@ _SEED = 0
 
 def load_keras_file(path: str, weights: str | None, size: ImageSize | None) -> LoadedModel:
     """The model in a Keras file."""
-    import_tensorflow()
-    import keras
-
+    keras = import_keras()
     try:
         model = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises whatever its layers raise
@@ -29,9 +27,7 @@ def load_keras_file(path: str, weights: str | None, size: ImageSize | None) -> L
 
 def load_application(path: str, weights: str | None, size: ImageSize | None) -> LoadedModel:
     """The architecture called ``path``, built for images of ``size``, with ``weights``."""
-    import_tensorflow()
-    import keras
-
+    keras = import_keras()
     assert size is not None, "every application has a default size"
     keras.utils.set_random_seed(_SEED)
     build: Any = getattr(keras.applications, path)
@@ -57,8 +53,7 @@ def loaded_keras_model(model: Any) -> LoadedModel:
     Raises:
       ModelError: it does not have exactly one input.
     """
-    import keras
-
+    keras = import_keras()
     inputs = getattr(model, "inputs", None)
     if not inputs:
         raise ModelError("Expected a Keras model that knows its input, found one that was never built.")

@@ -18,6 +18,7 @@ from beam_job.runtime.storage.files import (
     open_read,
     read_bytes,
     remove_empty_folders,
+    size_of,
     version_of,
     write_bytes,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "read_bytes",
     "relative",
     "remove_empty_folders",
+    "size_of",
     "version_of",
     "without_file_scheme",
     "write_bytes",

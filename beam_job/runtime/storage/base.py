@@ -40,6 +40,9 @@ class FileSystem(Protocol):
     def exists(self, path: str) -> bool:
         """Whether there is a file (or, locally, a directory) at ``path``."""
 
+    def size_of(self, path: str) -> int:
+        """The size of a file in bytes; FileNotFoundError when there is none."""
+
     def is_directory(self, path: str) -> bool:
         """Whether ``path`` is a directory, or, in an object store, a prefix of some object."""
 

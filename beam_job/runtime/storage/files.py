@@ -83,6 +83,11 @@ def exists(path: str) -> bool:
     return _filesystem(path).exists(path)
 
 
+def size_of(path: str) -> int:
+    """The size of a file in bytes."""
+    return _filesystem(path).size_of(path)
+
+
 def is_directory(path: str) -> bool:
     """Whether ``path`` is a directory, or, in an object store, a prefix of some object."""
     return _filesystem(path).is_directory(path)

@@ -1,4 +1,4 @@
-"""Google Cloud Storage: objects are listed by pages, fetched by libcurl, sent in one piece; the rest is Beam's."""
+"""Google Cloud Storage: objects are listed by pages, fetched by libcurl, sent in one piece."""
 
 from __future__ import annotations
 
@@ -27,6 +27,23 @@ class GcsFileSystem(RemoteFileSystem):
     def fetch(self, path: str, file: Any) -> None:
         _downloader().fetch(*_bucket_and_name(path), file)
 
+    @with_retries
+    def exists(self, path: str) -> bool:
+        with python_errors(path):
+            return bool(_blob(path).exists(retry=None))
+
+    @with_retries
+    def size_of(self, path: str) -> int:
+        blob = _blob(path)
+        with python_errors(path):
+            blob.reload(retry=None)
+        return int(blob.size)
+
+    @with_retries
+    def delete(self, path: str) -> None:
+        with python_errors(path):
+            _blob(path).delete(retry=None)
+
     def is_directory(self, path: str) -> bool:
         return any(True for _ in self._list(path.rstrip("/") + "/"))
 
@@ -46,8 +63,7 @@ class GcsFileSystem(RemoteFileSystem):
 
     def send(self, file: Any, path: str) -> None:
         """An object appears when it is complete and not before, so no temporary name is needed."""
-        bucket, name = _bucket_and_name(path)
-        _client().bucket(bucket).blob(name).upload_from_file(file, retry=None)
+        _blob(path).upload_from_file(file, retry=None)
 
 
 class _Page(NamedTuple):
@@ -89,6 +105,11 @@ def _bucket_and_name(path: str) -> tuple[str, str]:
     return bucket, name
 
 
+def _blob(path: str) -> Any:
+    bucket, name = _bucket_and_name(path)
+    return _client().bucket(bucket).blob(name)
+
+
 def _once(function: Callable[[], R]) -> Callable[[], R]:
     """Decorates what is made once per process: when several threads ask for it first, one makes it and others wait."""
     made, lock = functools.cache(function), threading.Lock()
@@ -103,11 +124,21 @@ def _once(function: Callable[[], R]) -> Callable[[], R]:
 
 @_once
 def _client() -> Any:
-    """The process's client of Google Cloud Storage, with Beam's credentials and a connection for every writer."""
+    """The process's client of Google Cloud Storage, with Beam's credentials and a connection for every writer.
+
+    Without credentials it is anonymous, for public buckets. Beam would look for them for half a minute.
+    """
+    import google.auth
     from apache_beam.io.gcp.gcsio import GcsIO
+    from google.auth.exceptions import DefaultCredentialsError
+    from google.cloud.storage import Client
     from requests.adapters import HTTPAdapter
 
-    client = GcsIO().client
+    try:
+        google.auth.default()
+        client = GcsIO().client
+    except DefaultCredentialsError:
+        client = Client.create_anonymous_client()
     for scheme in ("https://", "http://"):
         client._http.mount(scheme, HTTPAdapter(pool_connections=4, pool_maxsize=_CONNECTIONS))
     return client

@@ -42,6 +42,9 @@ class LocalFileSystem:
     def exists(self, path: str) -> bool:
         return os.path.exists(path)
 
+    def size_of(self, path: str) -> int:
+        return os.path.getsize(path)
+
     def is_directory(self, path: str) -> bool:
         return os.path.isdir(path)
 

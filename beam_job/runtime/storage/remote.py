@@ -42,6 +42,11 @@ class RemoteFileSystem:
         with python_errors(path):
             return bool(_beam()[0].exists(path))
 
+    @with_retries
+    def size_of(self, path: str) -> int:
+        with python_errors(path):
+            return int(_beam()[0].get_filesystem(path).size(path))
+
     def is_directory(self, path: str) -> bool:
         return bool(self._match(path.rstrip("/") + "/**", 1))
 
