@@ -182,22 +182,22 @@ def report(path: str, **options: Unpack[ReportArguments]) -> ReportResult:
 
 
 def samples(directory: str, **options: Unpack[SampleArguments]) -> int:
-    """Writes a small labelled set of real photographs; the same as ``beam-job samples``.
+    """Writes a small labelled set of real images; the same as ``beam-job samples``.
 
     Args:
-      directory: A directory that does not exist or is empty; gets a folder per class.
+      directory: A directory that does not exist or is empty; gets a folder per class, below folders for the splits.
       **options: The options of the command, by name.
 
     Returns:
       The number of images.
 
     Raises:
-      BeamJobError: the directory is not empty, or the packages with the photographs are not installed.
+      BeamJobError: the directory is not empty, or the packages with the images are not installed.
     """
     from beam_job.modalities.image.samples import write_samples
 
     chosen = group_of(SampleOptions, options)
-    return write_samples(directory, chosen.images_per_class, chosen.seed)
+    return write_samples(directory, chosen.set, chosen.images_per_class, chosen.seed)
 
 
 def _ignore(epoch: Epoch) -> None:

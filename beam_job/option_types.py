@@ -82,5 +82,6 @@ class ReportArguments(TypedDict, total=False):
 class SampleArguments(TypedDict, total=False):
     """Options of samples."""
 
+    set: Literal["photographs", "digits"]
     images_per_class: int
     seed: int

@@ -33,7 +33,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 KNOWS = {
     "apache_beam": ("beam/", "runtime/storage/"),
     "tensorflow": ("runtime/tensorflow", "modalities/", "outputs/", "models/", "engines/", "heads/", "dataset/reading"),
-    "keras": ("models/", "heads/"),
+    "keras": ("runtime/tensorflow",),
     "openvino": ("engines/",),
     "PIL": ("modalities/image/",),
     "simplejpeg": ("modalities/image/",),

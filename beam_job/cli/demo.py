@@ -10,10 +10,13 @@ from beam_job.cli import extract, report, samples, train_head, verify
 from beam_job.cli.arguments import add_option
 from beam_job.cli.command import Command, no_more, run_command
 from beam_job.core.errors import OutputError
-from beam_job.core.option_fields import group_fields
+from beam_job.core.option_fields import Field, group_fields
 from beam_job.core.options import SampleOptions
 
-_SPLITS = "train=0.7,validation=0.15,test=0.15"
+_CAVEAT = (
+    "\nThese are crops of twelve photographs. Training, validation and test are cut from different parts of each, but "
+    "a class is still one photograph: the demo shows that everything runs, not how well a model tells things apart."
+)
 _PARTS = ("samples", "features", "features-head", "features-report.html")
 _COMMANDS: dict[str, Command] = {
     "samples": samples,
@@ -33,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="beam-job-demo",
         help="Where everything goes. Default: beam-job-demo.",
     )
-    for field in group_fields(SampleOptions):
+    for field in _fields():
         add_option(parser, field)
 
 
@@ -42,11 +45,11 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     no_more(rest, "demo")
     _clear(arguments.directory)
     directory, features = (os.path.join(arguments.directory, part) for part in _PARTS[:2])
-    names = (field.name for field in group_fields(SampleOptions))
+    names = (field.name for field in _fields())
     chosen = [f"--{name}={value}" for name in names if (value := getattr(arguments, name)) is not None]
     steps = (
         ["samples", directory, *chosen],
-        ["extract", f"--input={directory}", f"--output={features}", f"--splits={_SPLITS}"],
+        ["extract", f"--input={directory}", f"--output={features}"],
         ["verify", features],
         ["train-head", features],
         ["report", features],
@@ -55,9 +58,15 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
         print(f"\n$ beam-job {' '.join([name, *words])}", flush=True)
         if code := run_command(name, _COMMANDS[name], words):
             return code
+    print(_CAVEAT)
     page = os.path.abspath(f"{features}-report.html")
     print(f"\nopen the report: file://{page}")
     return 0
+
+
+def _fields() -> list[Field]:
+    """The options of the photographs; the caveat is about them."""
+    return [field for field in group_fields(SampleOptions) if field.name != "set"]
 
 
 def _clear(directory: str) -> None:

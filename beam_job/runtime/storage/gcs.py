@@ -15,6 +15,7 @@ from beam_job.runtime.storage.remote import RemoteFileSystem
 SCHEME = "gs://"
 # Connections that the client keeps open for concurrent writers; each reading thread has another one.
 _CONNECTIONS = 64
+_PAGE_SIZE = 1000  # the largest that there is
 # What is asked about the objects of a listing.
 _LISTED = "items(name,size,generation),prefixes,nextPageToken"
 
@@ -88,7 +89,13 @@ def _page(prefix: str, delimiter: str, token: str | None) -> _Page:
     bucket, start = _bucket_and_name(prefix)
     with python_errors(prefix):
         listing = _client().list_blobs(
-            bucket, prefix=start, delimiter=delimiter or None, page_token=token, fields=_LISTED, retry=None
+            bucket,
+            prefix=start,
+            delimiter=delimiter or None,
+            page_token=token,
+            page_size=_PAGE_SIZE,
+            fields=_LISTED,
+            retry=None,
         )
         blobs = list(next(listing.pages, ()))
     files = [
