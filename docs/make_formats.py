@@ -43,8 +43,9 @@ HEIC and JPEG XL need an extra: `pip install "beam_job[heic]"` or `pip install "
 are passed over in class folders, and become error rows that say so elsewhere. Of an animation, or a file of several
 images, the first image is read; of an icon, the largest.
 
-Not read, with an error row that names what was found: {refused} and whatever is no image, such as a page of HTML, a
-drawing in SVG, a video, an archive, or a Git LFS pointer. The decoders of EPS, PDF and WMF start other programs.
+Whatever is no image, such as a page of HTML, a drawing in SVG, a video, an archive, or a Git LFS pointer, becomes an
+error row that names it. So do the formats of Pillow that are not in the table, because their decoders start other
+programs (EPS, PDF, WMF), they have no signature of their own, or nobody keeps photographs in them.
 
 ## What is made of the pixels
 
@@ -83,8 +84,7 @@ def main() -> None:
     rows = [_row(name, suffixes, ", ".join(_kinds(name)) or "not written by Pillow") for name, suffixes in read.items()]
     rows.append(_row("HEIC", HEIF_SUFFIXES, "with an extra"))
     rows.append(_row("JPEG XL", JPEG_XL_SUFFIXES, "with an extra"))
-    refused = sorted(name for name in Image.OPEN if name not in read and name != "HEIF")
-    print(PAGE.format(rows="\n".join(rows), refused=", ".join(refused), **SEARCH), end="")
+    print(PAGE.format(rows="\n".join(rows), **SEARCH), end="")
 
 
 def _row(name: str, suffixes: tuple[str, ...], kinds: str) -> str:

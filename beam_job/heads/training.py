@@ -38,7 +38,7 @@ _HELD_OUT = 0.15
 # By how much the validation loss must fall for an epoch to count as better.
 _MIN_GAIN = 1e-3
 # The smallest variance that a feature is normalised by, as a share of the mean of all variances.
-_LEAST_VARIANCE = 0.01
+_LEAST_VARIANCE = 0.1
 # Keras' names of loss and metric, by the number of axes of the truth.
 _METRICS = {1: "sparse_categorical", 2: "binary"}
 # The files of a head by their paths in its directory, and what tells its metrics from other files of that name.

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from beam_job.core.fingerprints import shard_fingerprint
 from beam_job.core.naming import ShardName
@@ -61,6 +63,16 @@ def test_a_receipt_without_its_file_is_not_committed(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / FILE).unlink()
     assert commit.find_receipt(str(tmp_path), SHARD, "expected") is None
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 10_000))
+def test_a_file_of_another_size_is_not_committed(tmp_path: Path, size: int) -> None:
+    receipt = write(tmp_path)
+    content = (tmp_path / FILE).read_bytes()
+    (tmp_path / FILE).write_bytes((content * 100)[:size])
+    found = commit.find_receipt(str(tmp_path), SHARD, "expected")
+    assert found == (receipt if size == len(content) else None)
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[1]", b"not json", b'{"shard": 1}', b"\xff", b'{"files": []}'])

@@ -19,6 +19,7 @@ import pytest
 from filelock import FileLock
 
 import beam_job
+from beam_job import api
 from beam_job.core import naming
 from beam_job.core.errors import JobFailedError, OutputError
 from beam_job.core.records import Float32Array
@@ -249,6 +250,17 @@ def test_a_second_run_on_the_same_target_is_refused(photos: Path, tmp_path: Path
         beam_job.extract(str(photos), str(output), resume=True, **options)
     beam_job.extract(str(photos), str(output), resume=True, **options)
     assert not (output / naming.WORK).exists()
+
+
+def test_a_template_is_refused_while_a_run_is_active(photos: Path, tmp_path: Path, options: Options) -> None:
+    output = tmp_path / "out"
+    beam_job.extract(str(photos), str(output), **options)
+    before = comparable_files(output)
+    (output / naming.LOCK).parent.mkdir(exist_ok=True)
+    with FileLock(output / naming.LOCK), pytest.raises(OutputError, match="Another run is writing"):
+        template = [f"--template_location={tmp_path / 'template'}"]
+        api.write_template(str(photos), str(output), overwrite=True, beam_options=template, **options)
+    assert {name: data for name, data in comparable_files(output).items() if name != naming.LOCK} == before
 
 
 def test_overwrite_and_resume_exclude_each_other(photos: Path, tmp_path: Path, options: Options) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
+import re
 import struct
 import warnings
 from typing import Any
@@ -102,9 +103,11 @@ def _decode(data: bytes, policy: DecodePolicy) -> RgbxArray:
             return _rgbx(image, data, policy)
     except UnidentifiedImageError:
         raise _unidentified(data) from None
-    except Image.DecompressionBombError:
+    except Image.DecompressionBombError as error:
+        found = re.search(r"\d+", str(error))
         raise ExampleTooLargeError(
-            f"expected at most {policy.max_pixels} pixels, found more; raise --max_image_pixels to allow it"
+            f"expected at most {policy.max_pixels} pixels, found {found[0] if found else 'more'}; raise "
+            f"--max_image_pixels to allow it"
         ) from None
     except (ExampleTooLargeError, UnknownFormatError, MemoryError):
         raise
