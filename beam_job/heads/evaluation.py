@@ -21,6 +21,7 @@ CALIBRATION_BINS = 15  # of Guo et al., On Calibration of Modern Neural Networks
 # The truth of N examples: int64 [N], the place of each one's class among C; or bool [N, C], where an example may have
 # any number of classes. Only the latter needs memory for every pair of an example and a class.
 Truth = npt.NDArray[Any]
+Counts = npt.NDArray[Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,31 +81,26 @@ def _evaluate_classes(blocks: Iterable[Float32Array], truth: Truth, names: Seque
     predicted, confidence = np.concatenate(decided), np.concatenate(confidences)
     right = predicted == truth
     count = len(names)
-    hits, positive, true = (np.bincount(of, minlength=count) for of in (truth[right], predicted, truth))
     pairs, numbers = np.unique(truth * count + predicted, return_counts=True)
     confusion = [(int(pair) // count, int(pair) % count, int(n)) for pair, n in zip(pairs, numbers, strict=True)]
-    return _evaluation(names, hits, positive, true, right, confusion, confidence, right)
+    hits, positive, true = (np.bincount(of, minlength=count) for of in (truth[right], predicted, truth))
+    error, bins = _calibration_error(confidence, right)
+    return Evaluation(len(right), _mean(right), _by_class(names, hits, positive, true), confusion, error, bins)
 
 
 def _evaluate_sets(blocks: Iterable[Float32Array], truth: Truth, names: Sequence[str]) -> Evaluation:
     probabilities = np.concatenate(list(blocks))
     predicted = probabilities > SET_THRESHOLD
+    right = (predicted == truth).all(1)
     hits, positive, true = (predicted & truth).sum(0), predicted.sum(0), truth.sum(0)
-    confidence, sure = np.maximum(probabilities, 1 - probabilities).ravel(), (predicted == truth).ravel()
-    return _evaluation(names, hits, positive, true, (predicted == truth).all(1), None, confidence, sure)
+    confidence = np.maximum(probabilities, 1 - probabilities)
+    error, bins = _calibration_error(confidence.ravel(), (predicted == truth).ravel())
+    return Evaluation(len(right), _mean(right), _by_class(names, hits, positive, true), None, error, bins)
 
 
-def _evaluation(
-    names: Sequence[str],
-    hits: npt.NDArray[Any],
-    positive: npt.NDArray[Any],
-    true: npt.NDArray[Any],
-    right: npt.NDArray[Any],
-    confusion: list[tuple[int, int, int]] | None,
-    confidence: npt.NDArray[Any],
-    sure: npt.NDArray[Any],
-) -> Evaluation:
-    classes = {
+def _by_class(names: Sequence[str], hits: Counts, positive: Counts, true: Counts) -> dict[str, dict[str, Any]]:
+    """Class to its figures, from the numbers of its examples that were found, predicted, and that there are."""
+    return {
         name: {
             "precision": _ratio(hits[place], positive[place]),
             "recall": _ratio(hits[place], true[place]),
@@ -113,10 +109,17 @@ def _evaluation(
         }
         for place, name in enumerate(names)
     }
-    bins = calibration(confidence, sure)
-    error = sum(abs(mean - share) * count for mean, share, count in bins) / max(1, len(sure))
-    accuracy = float(right.mean()) if len(right) else 0.0
-    return Evaluation(len(right), accuracy, classes, confusion, float(error), bins)
+
+
+def _calibration_error(
+    confidence: npt.NDArray[Any], right: npt.NDArray[Any]
+) -> tuple[float, list[tuple[float, float, int]]]:
+    bins = calibration(confidence, right)
+    return float(sum(abs(mean - share) * count for mean, share, count in bins) / max(1, len(right))), bins
+
+
+def _mean(right: npt.NDArray[Any]) -> float:
+    return float(right.mean()) if len(right) else 0.0
 
 
 def calibration(confidence: npt.NDArray[Any], right: npt.NDArray[Any]) -> list[tuple[float, float, int]]:

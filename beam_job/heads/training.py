@@ -15,7 +15,7 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -82,6 +82,14 @@ class HeadResult:
         return self.evaluations[_HEAD].accuracy
 
 
+class _Task(NamedTuple):
+    """What there is to learn: the names of the classes, and split to features and truth."""
+
+    names: list[str]
+    tables: Mapping[str, FeatureTable]
+    truths: Mapping[str, Truth]
+
+
 def train_head(path: str, options: HeadOptions, watch: Callable[[Epoch], None] = lambda _: None) -> HeadResult:
     """Trains a head on a dataset and writes it.
 
@@ -106,7 +114,8 @@ def _train(path: str, options: HeadOptions, watch: Callable[[Epoch], None]) -> H
     dataset = Dataset.open(path)
     tables, unlabelled = _splits(dataset, options)
     names, truths = _truths(dataset.labels, tables, options.multi_label)
-    _check(path, truths, names, options)
+    task = _Task(names, tables, truths)
+    _check(path, task, options)
     import_keras().utils.set_random_seed(options.seed)
     start = time.monotonic()
     epochs: list[Epoch] = []
@@ -116,9 +125,9 @@ def _train(path: str, options: HeadOptions, watch: Callable[[Epoch], None]) -> H
         watch(epoch)
 
     widths = {_PROBE: 0, _HEAD: options.hidden}
-    models = {name: _fit(name, width, len(names), tables, truths, options, note) for name, width in widths.items()}
+    models = {name: _fit(name, width, task, options, note) for name, width in widths.items()}
     seconds = time.monotonic() - start
-    evaluations = _evaluate(models, tables, truths, names)
+    evaluations = _evaluate(models, task)
     examples = {split: len(table.ids) for split, table in tables.items()}
     used = set(_names_of_splits(dataset).values())
     unused = {split: content["records"] for split, content in dataset.splits.items() if split not in used}
@@ -200,32 +209,23 @@ def _splits(dataset: Dataset, options: HeadOptions) -> tuple[dict[str, FeatureTa
     return tables, unlabelled
 
 
-def _check(path: str, truths: Mapping[str, Truth], names: list[str], options: HeadOptions) -> None:
-    for split, truth in truths.items():
+def _check(path: str, task: _Task, options: HeadOptions) -> None:
+    for split, truth in task.truths.items():
         if not len(truth):
             raise InputError(f"Expected labelled examples in the split {split!r} of {path}, found none; add examples.")
-    known = truths[TRAIN]
+    known = task.truths[TRAIN]
     if (known.any(0).sum() if known.ndim == 2 else len(np.unique(known))) < 2:
         raise InputError(f"Expected examples of at least two classes to train on, found fewer in {path}.")
-    if options.multi_label is not None and len(names) < 2:
-        raise InputError(f"Expected labels of several parts joined by {options.multi_label!r}, found {names}.")
+    if options.multi_label is not None and len(task.names) < 2:
+        raise InputError(f"Expected labels of several parts joined by {options.multi_label!r}, found {task.names}.")
 
 
-def _fit(
-    name: str,
-    hidden: int,
-    classes: int,
-    tables: Mapping[str, FeatureTable],
-    truths: Mapping[str, Truth],
-    options: HeadOptions,
-    note: Callable[[Epoch], None],
-) -> Any:
+def _fit(name: str, hidden: int, task: _Task, options: HeadOptions, note: Callable[[Epoch], None]) -> Any:
     """A Keras model from features to probabilities, with the weights of its best epoch."""
     keras = import_keras()
-    known = tables[TRAIN].features
-    model = _new_model(name, hidden, known, classes, options)
-
-    metric = _METRICS[truths[TRAIN].ndim]
+    tables, truths = task.tables, task.truths
+    known, metric = tables[TRAIN].features, _METRICS[truths[TRAIN].ndim]
+    model = _new_model(name, hidden, known, len(task.names), options)
 
     def end_of_epoch(number: int, logs: Mapping[str, float]) -> None:
         found = {key.replace(f"{metric}_accuracy", "accuracy"): value for key, value in logs.items()}
@@ -293,18 +293,16 @@ def spread(features: Float32Array) -> Float32Array:
     return np.asarray(np.maximum(variance, _LEAST_VARIANCE * variance.mean()), np.float32)
 
 
-def _evaluate(
-    models: Mapping[str, Any], tables: Mapping[str, FeatureTable], truths: Mapping[str, Truth], names: Sequence[str]
-) -> dict[str, Evaluation]:
+def _evaluate(models: Mapping[str, Any], task: _Task) -> dict[str, Evaluation]:
     """How good the models and the nearest neighbours are on the test split."""
-    test, truth, known = tables[TEST].features, truths[TEST], truths[TRAIN]
+    test, truth, names = task.tables[TEST].features, task.truths[TEST], task.names
 
     def predicted(model: Any) -> Iterator[Float32Array]:
         for start in range(0, len(test), BLOCK_ROWS):
             yield np.asarray(model.predict_on_batch(test[start : start + BLOCK_ROWS]))
 
     found = {name: evaluate(predicted(model), truth, names) for name, model in models.items()}
-    near = nearest_neighbours(tables[TRAIN].features, known, test, len(names))
+    near = nearest_neighbours(task.tables[TRAIN].features, task.truths[TRAIN], test, len(names))
     return {**found, _NEIGHBOURS: evaluate(near, truth, names)}
 
 

@@ -109,7 +109,7 @@ def _exif_orientation(tf: Any, octets: Any) -> Any:
         length = tf.maximum(2, octet(place + 2) * 256 + octet(place + 3))
         alone = tf.reduce_any(marker == tf.constant([0, *sorted(MARKERS_ALONE)]))
         step = tf.where(alone, 2, 2 + length)
-        return place + tf.where(tf.logical_or(octet(place) != 0xFF, marker == 0xFF), 1, step)
+        return tf.minimum(end, place + tf.where(tf.logical_or(octet(place) != 0xFF, marker == 0xFF), 1, step))
 
     (place,) = tf.while_loop(goes_on, lambda place: (next_place(place),), (tf.constant(2),))
     found = tf.logical_and(place < end, octet(place + 1) == APP1)
