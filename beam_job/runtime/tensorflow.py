@@ -13,7 +13,8 @@ from beam_job.core.errors import UsageError
 
 # Keras has other backends, and the user's environment may name one; it wins over Keras' own settings file.
 TENSORFLOW_BACKEND = {"KERAS_BACKEND": "tensorflow"}
-_QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "GRPC_VERBOSITY": "ERROR"}
+_LOG_LEVEL = "TF_CPP_MIN_LOG_LEVEL"
+_QUIET = {_LOG_LEVEL: "3", "GRPC_VERBOSITY": "ERROR"}
 
 
 def import_tensorflow() -> Any:
@@ -22,7 +23,7 @@ def import_tensorflow() -> Any:
         return sys.modules["tensorflow"]
     if "keras" not in sys.modules:
         os.environ.update(TENSORFLOW_BACKEND)
-    verbose = "TF_CPP_MIN_LOG_LEVEL" in os.environ
+    verbose = os.environ.get(_LOG_LEVEL, _QUIET[_LOG_LEVEL]) != _QUIET[_LOG_LEVEL]  # workers inherit the quiet one
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     with contextlib.nullcontext() if verbose else _silent_stderr():
