@@ -27,6 +27,7 @@ _TRANSIENT_TYPES = (ConnectionError, TimeoutError, EOFError, http.client.HTTPExc
 _CONNECTION_LIBRARIES = frozenset(("requests", "urllib3"))
 _DAMAGED_UPLOAD = "DataCorruption"
 # How urllib3 ends the text of an error after its last attempt, with the reason in the group.
+_UNREACHABLE = re.compile("Failed to resolve|Failed to establish a new connection")
 _CONNECTION_FAILURE = re.compile(r"\(Caused by \w+\(.*?: (.*)[\"']\)\)$")
 
 _ATTEMPTS = 8
@@ -34,8 +35,7 @@ _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 _ATTEMPTS_OF_THE_IMPATIENT = 3
 
-# How often a request is made before its failure counts.
-_attempts: contextvars.ContextVar[int] = contextvars.ContextVar("attempts", default=_ATTEMPTS)
+_is_impatient: contextvars.ContextVar[bool] = contextvars.ContextVar("is_impatient", default=False)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,6 +44,10 @@ logger = logging.getLogger(__name__)
 
 class TransientError(OSError):
     """A service did not answer, or answered that it cannot serve the request now."""
+
+
+class UnreachableError(TransientError):
+    """There is no way to the service: its name is unknown, or nothing listens at its address."""
 
 
 def with_retries(function: Callable[P, R]) -> Callable[P, R]:
@@ -55,7 +59,7 @@ def with_retries(function: Callable[P, R]) -> Callable[P, R]:
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(TransientError),
         wait=tenacity.wait_random_exponential(multiplier=_FIRST_PAUSE_SECONDS, max=_LONGEST_PAUSE_SECONDS),
-        stop=lambda state: state.attempt_number >= _attempts.get(),
+        stop=lambda state: state.attempt_number >= _most_attempts(state),
         before_sleep=_count_retry,
         reraise=True,
     )
@@ -80,18 +84,24 @@ def with_retries(function: Callable[P, R]) -> Callable[P, R]:
 
 @contextlib.contextmanager
 def impatient() -> Iterator[None]:
-    """Fewer attempts in this block: somebody waits, and a wrong address is likelier than a busy service."""
-    token = _attempts.set(_ATTEMPTS_OF_THE_IMPATIENT)
+    """Fewer attempts to reach a service in this block: somebody waits, and the address or the network may be wrong."""
+    token = _is_impatient.set(True)
     try:
         yield
     finally:
-        _attempts.reset(token)
+        _is_impatient.reset(token)
+
+
+def _most_attempts(state: tenacity.RetryCallState) -> int:
+    error = state.outcome.exception() if state.outcome else None
+    few = _is_impatient.get() and isinstance(error, UnreachableError)
+    return _ATTEMPTS_OF_THE_IMPATIENT if few else _ATTEMPTS
 
 
 def _count_retry(state: tenacity.RetryCallState) -> None:
     RETRIES.add(1)
     error = state.outcome.exception() if state.outcome else None
-    logger.info("retry %d of %d after %s", state.attempt_number, _attempts.get() - 1, error)
+    logger.info("retry %d of %d after %s", state.attempt_number, _most_attempts(state) - 1, error)
 
 
 @contextlib.contextmanager
@@ -126,6 +136,8 @@ def _raise_as_python(path: str, error: BaseException) -> NoReturn:
         raise FileNotFoundError(message) from error
     if isinstance(error, PermissionError) or status in (401, 403):
         raise PermissionError(message) from error
+    if _is_connection_error(error) and _UNREACHABLE.search(words):
+        raise UnreachableError(message) from error
     if status in _TRANSIENT_STATUS or _is_connection_error(error):
         raise TransientError(message) from error
     raise OSError(message) from error

@@ -17,7 +17,6 @@ from beam_job.runtime.cores import available_cores
 DATAFLOW = ["--project=p", "--region=europe-west1", "--temp_location=gs://b/tmp"]
 
 
-@pytest.mark.parametrize("on", PRESETS)
 @pytest.mark.parametrize(
     ("given", "runner"),
     [
@@ -48,6 +47,7 @@ def test_a_pattern_that_the_shell_has_expanded_is_to_be_quoted() -> None:
         runners.beam_options(["b.jpg", "c.jpg"])
 
 
+@pytest.mark.parametrize("on", PRESETS)
 def test_every_preset_consists_of_beam_options(on: str, tmp_path: Path) -> None:
     jar = tmp_path / "server.jar"
     jar.touch()

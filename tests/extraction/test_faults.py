@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import http.client
 import json
@@ -28,7 +29,7 @@ from beam_job.core import naming
 from beam_job.core.errors import JobFailedError
 from beam_job.core.metrics import RETRIES
 from beam_job.dataset import commit, target
-from beam_job.runtime.retries import TransientError, python_errors, with_retries
+from beam_job.runtime.retries import TransientError, UnreachableError, impatient, python_errors, with_retries
 from tests.support.bucket import Bucket
 from tests.support.datasets import comparable_files
 from tests.support.required import REQUIRED
@@ -100,6 +101,20 @@ def test_the_number_of_retries_is_limited(monkeypatch: pytest.MonkeyPatch) -> No
         with_retries(call)()
     assert len(calls) == 8
     assert all(pause <= 0.5 * 2**number for number, pause in enumerate(pauses))
+
+
+@pytest.mark.parametrize(
+    ("error", "attempts"), [(UnreachableError("nowhere"), 3), (TransientError("busy"), 8)], ids=["unreachable", "busy"]
+)
+def test_who_waits_for_a_service_that_cannot_be_reached_is_told_soon(
+    error: OSError, attempts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+    for waits, expected in ((True, attempts), (False, 8)):
+        call, calls = failing(100, error)
+        with impatient() if waits else contextlib.nullcontext(), pytest.raises(type(error)):
+            with_retries(call)()
+        assert len(calls) == expected
 
 
 @pytest.mark.parametrize("error", [FileNotFoundError("none"), PermissionError("no"), OSError("other")], ids=repr)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image
 
 import beam_job
-from tests.modalities.image.test_pillow_formats import READ_BY_JPEG, SIDE, WRITTEN, as_written, pillows_pixels
 from tests.support.datasets import error_rows_of, records_of
+from tests.support.formats import READ_BY_JPEG, SIDE, WRITTEN, as_written, gray_of_16_bits, pillows_pixels
 from tests.support.images import encode, photograph
 
 
@@ -45,12 +43,11 @@ def test_every_format_that_pillow_writes_has_its_pixels_or_a_row_that_says_why_n
     exact = 0
     for name, record in records.items():
         feature = np.reshape(record["feature"], (SIDE, SIDE, 3))
-        with Image.open(io.BytesIO(contents[name])) as image:
-            values = np.asarray(image) / 257 if image.mode.startswith("I") else None
+        gray = gray_of_16_bits(contents[name])
         if name in READ_BY_JPEG:
             expected = tf.io.decode_jpeg(contents[name], channels=3).numpy()
-        elif values is not None:  # which Pillow cuts off at 255 when it converts them
-            expected = np.repeat(values[:, :, np.newaxis], 3, axis=2)
+        elif gray is not None:
+            expected = np.repeat(gray[:, :, np.newaxis], 3, axis=2)
         else:
             expected = pillows_pixels(contents[name])
             exact += 1

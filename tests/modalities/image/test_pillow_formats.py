@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import io
 import struct
-import warnings
 import zlib
 from typing import Any
 
@@ -22,14 +20,12 @@ from beam_job.modalities.image.decoding import decode_image
 from beam_job.modalities.image.pillow_formats import FORMATS, decode_with_pillow
 from beam_job.modalities.image.policy import DecodePolicy
 from beam_job.modalities.image.signatures import describe
+from tests.support.formats import READ_BY_JPEG, SIDE, WRITTEN, as_written, gray_of_16_bits, pillows_pixels
 from tests.support.images import encode, jpeg, photograph, png, tiff
 
 POLICY = DecodePolicy()
-SIDE = 16
-MODES = ("1", "L", "P", "LA", "RGB", "RGBA", "CMYK", "I;16", "I", "F")
 # Not read, though Pillow writes them: they start another program, have no signature, or nobody has data in them.
 NOT_READ = {"EPS", "PDF", "WMF", "BUFR", "GRIB", "HDF5", "PALM", "MSP", "IM", "SPIDER", "DIB"}
-READ_BY_JPEG = {"JPEG", "MPO"}
 
 Image.init()
 
@@ -40,35 +36,6 @@ def decode(data: bytes, policy: DecodePolicy = POLICY) -> np.ndarray:
 
 def on_white(rgb: np.ndarray, opaque: np.ndarray) -> np.ndarray:
     return np.where(opaque[:, :, np.newaxis], rgb, 255)
-
-
-def as_written(kind: str, mode: str) -> bytes | None:
-    """A photograph in a format and mode; None where Pillow does not write it."""
-    image = Image.fromarray(photograph(SIDE, SIDE)).convert("RGBA")
-    image.putalpha(Image.fromarray(np.tile(np.linspace(0, 255, SIDE).astype(np.uint8), (SIDE, 1))))
-    file = io.BytesIO()
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            written = image.convert("L").convert(mode) if mode in ("I;16", "I", "F") else image.convert(mode)
-            written.save(file, kind)
-    except (OSError, KeyError, ValueError, AttributeError, struct.error):
-        return None
-    return file.getvalue()
-
-
-def pillows_pixels(data: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(data)) as image:
-        rgba = image.convert("RGBA")
-    return np.asarray(Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB"))
-
-
-def gray_of_16_bits(data: bytes) -> np.ndarray | None:
-    """In 0 to 255, of an image whose gray Pillow cuts off there when it converts it to RGB; None for other images."""
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image) / 257 if image.mode.startswith("I") else None
-
-
-WRITTEN = [(kind, mode) for kind in sorted(set(Image.SAVE) - READ_BY_JPEG) for mode in MODES if as_written(kind, mode)]
 
 
 @pytest.mark.parametrize(("kind", "mode"), WRITTEN)
