@@ -21,6 +21,7 @@ from beam_job.core.options import HeadOptions
 
 if TYPE_CHECKING:
     from beam_job.heads.evaluation import Epoch
+    from beam_job.heads.serving import Agreement
     from beam_job.heads.training import HeadResult
 
 _CLASSES_SHOWN = 20
@@ -107,6 +108,8 @@ def print_head(result: HeadResult) -> None:
             f"calibration error {found_by.calibration_error:.3f}",
             soft_wrap=True,
         )
+    if result.served:
+        console.print(_served(result.served), soft_wrap=True)
     console.print(f"trained in {result.seconds:.1f} s\n")
     console.print("use it with:", style="bold")
     console.print(
@@ -116,6 +119,17 @@ def print_head(result: HeadResult) -> None:
         soft_wrap=True,
         markup=False,
     )
+
+
+def _served(found: Agreement) -> str:
+    if not found.examples and not found.refused:
+        return "the SavedModel was not compared with the head: the examples can no longer be read"
+    words = f"the SavedModel agrees with the head on {found.examples} examples"
+    if found.largest_difference is not None:
+        words += f": their probabilities differ by at most {found.largest_difference:.1g}"
+    if found.refused:
+        words += f"; note: it cannot decode {found.refused} others, whose format TensorFlow does not read"
+    return words
 
 
 def _share(value: Any) -> str:

@@ -27,7 +27,7 @@ from beam_job.dataset.labels import NO_LABEL
 from beam_job.dataset.reading import Dataset, FeatureTable
 from beam_job.heads.evaluation import BLOCK_ROWS, Epoch, Evaluation, Truth, evaluate, nearest_neighbours
 from beam_job.heads.plots import import_figure, write_plots
-from beam_job.heads.serving import save_classifier
+from beam_job.heads.serving import Agreement, compare_served, save_classifier
 from beam_job.runtime import storage
 from beam_job.runtime.tensorflow import import_keras, keras_defaults
 
@@ -64,6 +64,7 @@ class HeadResult:
       evaluations: ``linear probe``, ``head`` and ``nearest neighbours`` to how good they are on the test split.
       seconds: Duration of the training, without reading and writing.
       input: The name of the served model's input.
+      served: How the served model agrees with the head on a few examples.
     """
 
     head: str
@@ -75,6 +76,7 @@ class HeadResult:
     evaluations: Mapping[str, Evaluation]
     seconds: float
     input: str = ""
+    served: Agreement | None = None
 
     @property
     def accuracy(self) -> float:
@@ -132,7 +134,12 @@ def _train(path: str, options: HeadOptions, watch: Callable[[Epoch], None]) -> H
     used = set(_names_of_splits(dataset).values())
     unused = {split: content["records"] for split, content in dataset.splits.items() if split not in used}
     result = HeadResult(target, names, examples, unlabelled, unused, epochs, evaluations, seconds)
-    return _write(result, models[_HEAD], dataset, options)
+    everything = FeatureTable(
+        [example_id for table in tables.values() for example_id in table.ids],
+        np.concatenate([table.features for table in tables.values()]),
+        np.concatenate([table.labels for table in tables.values()]),
+    )
+    return _write(result, models[_HEAD], dataset, options, everything)
 
 
 def _check_target(target: str) -> None:
@@ -318,7 +325,7 @@ def _weights(truth: Truth) -> Float32Array:
     return np.asarray(each / each.mean(), np.float32)
 
 
-def _write(result: HeadResult, head: Any, dataset: Dataset, options: HeadOptions) -> HeadResult:
+def _write(result: HeadResult, head: Any, dataset: Dataset, options: HeadOptions, known: FeatureTable) -> HeadResult:
     target = storage.absolute(result.head)
     with tempfile.TemporaryDirectory() as folder:
         head.save(os.path.join(folder, HEAD_FILE))
@@ -326,6 +333,8 @@ def _write(result: HeadResult, head: Any, dataset: Dataset, options: HeadOptions
         result = dataclasses.replace(
             result, input=save_classifier(served, dataset, head, result.classes, options.feature)
         )
+        agreement = compare_served(served, dataset, known, head.predict_on_batch)
+        result = dataclasses.replace(result, served=agreement)
         write_plots(folder, result.classes, result.epochs, result.evaluations[_HEAD])
         metrics = {
             "dataset": storage.absolute(dataset.path),
@@ -336,6 +345,7 @@ def _write(result: HeadResult, head: Any, dataset: Dataset, options: HeadOptions
             "unlabelled": result.unlabelled,
             "unused": dict(result.unused),
             "seconds": round(result.seconds, 3),
+            "served": dataclasses.asdict(agreement),
             "evaluations": {name: found.to_json() for name, found in result.evaluations.items()},
             "epochs": [dataclasses.asdict(epoch) for epoch in result.epochs],
         }

@@ -378,3 +378,26 @@ def test_a_damaged_shard_is_one_sentence(small_dataset: Path, capsys: pytest.Cap
             assert code == 2
             assert f"The shard {shard} cannot be read (" in words
             assert "Traceback" not in words
+
+
+def test_the_served_model_is_compared_with_the_head_when_it_is_trained(
+    tmp_path: Path, pixels: dict[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    noise = np.random.default_rng(0)
+    out = pixel_dataset(tmp_path, {"train": two_classes(20, noise)}, pixels)
+    result = beam_job.train_head(str(out), epochs=1)
+    assert result.served is not None
+    assert (result.served.examples, result.served.refused) == (8, 0)
+    assert (result.served.largest_difference or 0) < 1e-5
+    for number in range(3):
+        path = tmp_path / "in" / f"train-{number}.png"
+        with Image.open(path) as image:
+            image.save(path, "TIFF")
+    assert main(["train-head", str(out), "--epochs=1"]) == 0
+    printed = capsys.readouterr().out
+    assert "it cannot decode 3 others, whose format TensorFlow does not read" in printed
+    served = json.loads((tmp_path / "out-head/metrics.json").read_text())["served"]
+    assert (served["examples"], served["refused"]) == (5, 3)
+    shutil.rmtree(tmp_path / "in")
+    assert main(["train-head", str(out), "--epochs=1"]) == 0
+    assert "was not compared with the head: the examples can no longer be read" in capsys.readouterr().out

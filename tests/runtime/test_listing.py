@@ -13,6 +13,9 @@ import pytest
 from google.auth.credentials import AnonymousCredentials
 from google.cloud.storage import Client
 
+from beam_job.core.errors import InputError
+from beam_job.core.options import ExtractOptions
+from beam_job.extraction.preparation import prepare
 from beam_job.extraction.reading import example_files
 from beam_job.inputs.base import all_refs
 from beam_job.inputs.selection import open_source
@@ -98,3 +101,12 @@ def test_class_folders_of_splits_are_units_of_their_own(requests: list[dict[str,
     assert [unit for unit in units if unit.startswith("tree:")] == [f"tree:{folder}" for folder in CLASSES]
     refs = list(all_refs(source, example_files(ImageModality)))
     assert sorted(ref.uri for ref in refs) == [f"gs://b/{name}" for name in NAMES]
+
+
+def test_a_store_that_cannot_be_reached_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"api_endpoint": f"http://{HOST}:1"}  # nothing listens there
+    client = Client(project="test", credentials=AnonymousCredentials(), client_options=options)
+    monkeypatch.setattr(gcs, "_client", lambda: client)
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+    with pytest.raises(InputError, match=r"The input cannot be read: gs://b/photos/: .*Connection refused"):
+        prepare(ExtractOptions.of(input="gs://b/photos", output="/nowhere"))
