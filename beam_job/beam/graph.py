@@ -8,10 +8,10 @@ import apache_beam as beam
 from apache_beam.utils.shared import Shared
 
 from beam_job.beam.transforms import ComputeLayout, ExtractShards, FinaliseDataset, ListExamples
+from beam_job.dataset.originals import example_files
 from beam_job.extraction.finalisation import describe_run
 from beam_job.extraction.layout import SplitPolicy
 from beam_job.extraction.preparation import Preparation
-from beam_job.extraction.reading import example_files
 
 
 def build_pipeline(run: Preparation, shared: Shared, beam_options: Any) -> beam.Pipeline:

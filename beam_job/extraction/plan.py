@@ -14,12 +14,12 @@ from beam_job.core.records import ExampleRef, FeatureRecord, PassedOver
 from beam_job.core.sharding import stable_hash
 from beam_job.dataset.commit import read_receipt
 from beam_job.dataset.labels import LabelVocabulary
+from beam_job.dataset.originals import example_files
 from beam_job.extraction.config import ExtractionConfig
 from beam_job.extraction.extractor import Extractor
 from beam_job.extraction.layout import DatasetLayout, SplitPolicy, Tally, make_layout
 from beam_job.extraction.notes import all_notes
 from beam_job.extraction.preparation import Preparation
-from beam_job.extraction.reading import example_files
 from beam_job.extraction.shards import duplicate_ids
 from beam_job.inputs.base import all_entries
 from beam_job.outputs.base import RecordSchema, file_bytes

@@ -12,10 +12,11 @@ from beam_job.core.errors import InputError
 from beam_job.core.options import ExtractOptions
 from beam_job.dataset import target
 from beam_job.dataset.labels import LabelVocabulary
+from beam_job.dataset.originals import example_files
 from beam_job.engines.selection import choose_engine
 from beam_job.extraction.config import ExtractionConfig, make_config
 from beam_job.extraction.extractor import Extractor, new_extractor
-from beam_job.extraction.reading import example_files, first_examples
+from beam_job.extraction.reading import first_examples
 from beam_job.extraction.resumption import EarlierRun, check_identity, read_earlier_run
 from beam_job.inputs.base import Source, all_refs
 from beam_job.inputs.selection import open_source
@@ -88,8 +89,7 @@ def _source(path: str) -> tuple[Source, list[str]]:
     """The input, checked, and how it is understood."""
     try:
         source = open_source(path)
-        source.check()
-        return source, source.notes()
+        return source, source.check()
     except OSError as error:
         raise InputError(f"The input cannot be read: {error}. docs/inputs.md says how to log in.") from None
 

@@ -18,16 +18,10 @@ from beam_job.core.errors import (
     ReadError,
 )
 from beam_job.core.records import ErrorRow, ExampleRef
-from beam_job.inputs.base import ExampleFiles
 from beam_job.modalities.base import Modality
 from beam_job.runtime import storage
 
 Content = tuple[ExampleRef, bytes | ErrorRow]
-
-
-def is_allowed(uri: str, allowed_roots: Sequence[str]) -> bool:
-    """Whether a file is in one of the roots, or there are none."""
-    return not allowed_roots or any(storage.is_below(uri, root) for root in allowed_roots)
 
 
 def read_example(ref: ExampleRef, allowed_roots: Sequence[str] = ()) -> bytes:
@@ -41,7 +35,7 @@ def read_example(ref: ExampleRef, allowed_roots: Sequence[str] = ()) -> bytes:
     if ref.problem is not None:
         raise BadReferenceError(ref.problem)
     try:
-        if not is_allowed(ref.uri, allowed_roots):
+        if not storage.is_allowed(ref.uri, allowed_roots):
             raise OutsideRootsError(f"expected a file below {' or '.join(allowed_roots)}, found {ref.uri}")
         return storage.read_bytes(ref.uri)
     except FileNotFoundError:
@@ -50,11 +44,6 @@ def read_example(ref: ExampleRef, allowed_roots: Sequence[str] = ()) -> bytes:
         raise AccessDeniedError(f"these credentials do not allow to read the file at {ref.uri}") from None
     except (OSError, ValueError) as error:  # ValueError: a path with a null byte, or a scheme that Beam does not know
         raise ReadError(f"the file at {ref.uri} cannot be read: {error}") from None
-
-
-def example_files(modality: Modality | type[Modality]) -> ExampleFiles:
-    """Which files are examples of a modality."""
-    return ExampleFiles(modality.suffixes, modality.recognises)
 
 
 def read_content(ref: ExampleRef, allowed_roots: Sequence[str] = ()) -> Content:

@@ -5,18 +5,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
-from beam_job.core.errors import BeamJobError, ModelError
+from beam_job.core.errors import ModelError
 from beam_job.core.options import ExtractOptions
 from beam_job.core.records import Float32Array
+from beam_job.dataset.originals import original_refs
 from beam_job.dataset.reading import Dataset, FeatureTable
-from beam_job.inputs.base import ExampleFiles, all_refs
-from beam_job.inputs.selection import open_source
-from beam_job.modalities.registry import MODALITIES
 from beam_job.models.frozen import FrozenModel
 from beam_job.models.spec import describe_model, frozen_model
 from beam_job.runtime import storage
@@ -84,44 +82,38 @@ class Agreement:
 
 
 def compare_served(
-    path: str, dataset: Dataset, table: FeatureTable, predict: Callable[[Float32Array], Float32Array]
+    path: str, dataset: Dataset, tables: Iterable[FeatureTable], predict: Callable[[Float32Array], Float32Array]
 ) -> Agreement:
     """Asks a served model about the first examples of the input, and the head about their stored features.
 
     Args:
       path: The SavedModel.
       dataset: The dataset that the head was trained on.
-      table: Some of its examples.
+      tables: Its examples.
       predict: The head: float32 [1, D] to float32 [1, C].
     """
     tf = import_tensorflow()
     serve = tf.saved_model.load(path).signatures["serving_default"]
     (name,) = serve.structured_input_signature[1]
     differences, refused = [], 0
-    for row, content in itertools.islice(_contents(dataset, table), _COMPARED):
+    for content, features in itertools.islice(_stored(dataset, tables), _COMPARED):
         try:
             found = serve(**{name: tf.constant([content])})["probabilities"].numpy()
         except tf.errors.OpError:
             refused += 1
             continue
-        differences.append(float(np.abs(found - predict(table.features[row : row + 1])).max()))
+        differences.append(float(np.abs(found - predict(features)).max()))
     return Agreement(len(differences), max(differences, default=None), refused)
 
 
-def _contents(dataset: Dataset, table: FeatureTable) -> Iterator[tuple[int, bytes]]:
-    """The places in the table, and the bytes, of examples that can still be read from the input."""
-    options, rows = dataset.run["options"], {example_id: row for row, example_id in enumerate(table.ids)}
-    modality = MODALITIES.get(dataset.run["model"]["modality"])
-    roots = [storage.absolute(root) for root in options["allowed_roots"]]
-    try:
-        refs = all_refs(open_source(options["input"]), ExampleFiles(modality.suffixes, modality.recognises))
-        for ref in itertools.islice(refs, _LOOKED_AT):
-            allowed = not roots or any(storage.is_below(ref.uri, root) for root in roots)
-            if ref.id in rows and ref.problem is None and allowed:
-                with contextlib.suppress(OSError):
-                    yield rows[ref.id], storage.read_bytes(ref.uri)
-    except (BeamJobError, OSError):
-        return  # the input no longer exists
+def _stored(dataset: Dataset, tables: Iterable[FeatureTable]) -> Iterator[tuple[bytes, Float32Array]]:
+    """The bytes, and the stored features [1, D], of examples that can still be read from the input."""
+    known = {example_id: (table, row) for table in tables for row, example_id in enumerate(table.ids)}
+    for ref in itertools.islice(original_refs(dataset), _LOOKED_AT):
+        if ref.id in known:
+            table, row = known[ref.id]
+            with contextlib.suppress(OSError):
+                yield storage.read_bytes(ref.uri), table.features[row : row + 1]
 
 
 def _backbone(tf: Any, model: FrozenModel, output: str) -> Any:

@@ -134,12 +134,7 @@ def _train(path: str, options: HeadOptions, watch: Callable[[Epoch], None]) -> H
     used = set(_names_of_splits(dataset).values())
     unused = {split: content["records"] for split, content in dataset.splits.items() if split not in used}
     result = HeadResult(target, names, examples, unlabelled, unused, epochs, evaluations, seconds)
-    everything = FeatureTable(
-        [example_id for table in tables.values() for example_id in table.ids],
-        np.concatenate([table.features for table in tables.values()]),
-        np.concatenate([table.labels for table in tables.values()]),
-    )
-    return _write(result, models[_HEAD], dataset, options, everything)
+    return _write(result, models[_HEAD], dataset, options, task)
 
 
 def _check_target(target: str) -> None:
@@ -325,7 +320,7 @@ def _weights(truth: Truth) -> Float32Array:
     return np.asarray(each / each.mean(), np.float32)
 
 
-def _write(result: HeadResult, head: Any, dataset: Dataset, options: HeadOptions, known: FeatureTable) -> HeadResult:
+def _write(result: HeadResult, head: Any, dataset: Dataset, options: HeadOptions, task: _Task) -> HeadResult:
     target = storage.absolute(result.head)
     with tempfile.TemporaryDirectory() as folder:
         head.save(os.path.join(folder, HEAD_FILE))
@@ -333,7 +328,7 @@ def _write(result: HeadResult, head: Any, dataset: Dataset, options: HeadOptions
         result = dataclasses.replace(
             result, input=save_classifier(served, dataset, head, result.classes, options.feature)
         )
-        agreement = compare_served(served, dataset, known, head.predict_on_batch)
+        agreement = compare_served(served, dataset, task.tables.values(), head.predict_on_batch)
         result = dataclasses.replace(result, served=agreement)
         write_plots(folder, result.classes, result.epochs, result.evaluations[_HEAD])
         metrics = {

@@ -74,15 +74,15 @@ class Source(abc.ABC):
     def matches(cls, path: str) -> bool:
         """Whether this kind of input can list what is at ``path``, an absolute path or a URL."""
 
-    def check(self) -> None:  # noqa: B027 - most inputs have nothing to check
+    def check(self) -> list[str]:
         """Checks what a launch can check in a moment.
+
+        Returns:
+          How the input is understood where its owner may not expect it: phrases, told with the result.
 
         Raises:
           InputError: the input is wrong as a whole.
         """
-
-    def notes(self) -> list[str]:
-        """How the input is understood where its owner may not expect it: sentences, told with the result."""
         return []
 
     @abc.abstractmethod

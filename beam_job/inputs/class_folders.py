@@ -60,11 +60,8 @@ class ClassFolders(Source):
     def matches(cls, path: str) -> bool:
         return not is_glob(path) and storage.is_directory(path)
 
-    def check(self) -> None:
-        _ = self.levels  # decided once, at the launch, and then part of what the workers get
-
-    def notes(self) -> list[str]:
-        above, splits = self.levels
+    def check(self) -> list[str]:
+        above, splits = self.levels  # decided once, at the launch, and then part of what the workers get
         found = []
         if splits:
             names = ", ".join(map(readable_id, splits))

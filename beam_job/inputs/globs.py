@@ -30,9 +30,10 @@ class Glob(Source):
     def matches(cls, path: str) -> bool:
         return is_glob(path) or storage.exists(path)
 
-    def check(self) -> None:
+    def check(self) -> list[str]:
         if self.pattern.lower().endswith(_NOT_READ) and not is_glob(self.pattern):
             raise InputError(f"Expected --input to be {INPUTS_IN_WORDS}; found the file {self.pattern!r}.")
+        return []
 
     def units(self) -> Iterator[str]:
         yield self.pattern

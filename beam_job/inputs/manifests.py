@@ -37,7 +37,7 @@ class Manifest(Source):
     def matches(cls, path: str) -> bool:
         return path.lower().endswith((_CSV, _JSONL))
 
-    def check(self) -> None:
+    def check(self) -> list[str]:
         try:
             rows = [row for _, row in itertools.islice(self._rows(), _CHECKED_ROWS)]
         except FileNotFoundError:
@@ -47,7 +47,7 @@ class Manifest(Source):
         if not rows:
             raise InputError(f"The manifest {self.path!r} has no rows, so there is nothing to extract.")
         if isinstance(rows[0], BadRow):
-            return
+            return []
         if "uri" not in rows[0]:
             raise InputError(
                 f"Expected the manifest {self.path!r} to have the columns {', '.join(COLUMNS)} (only uri is needed), "
@@ -57,19 +57,7 @@ class Manifest(Source):
         odd = next((readable_id(str(label)) for label in labels if _is_not_utf_8(label)), None)
         if odd is not None:
             raise InputError(f"Expected the manifest {self.path!r} in UTF-8, found the label {odd!r}; save it so.")
-
-    def notes(self) -> list[str]:
-        first = next((row for _, row in self._rows()), None)
-        if first is None or isinstance(first, BadRow) or "label" in first:
-            return []
-        found = [name for name in _LABEL_SYNONYMS if name in first]
-        if len(found) == 1:
-            return [f"the column {found[0]!r} is taken as the label"]
-        if found:
-            return [
-                f"none of the columns {', '.join(map(repr, found))} is taken as the label; call one of them 'label'"
-            ]
-        return []
+        return _notes(rows[0])
 
     def units(self) -> Iterator[str]:
         yield self.path
@@ -121,12 +109,24 @@ def _located(uri: str, root: str) -> str:
     return place
 
 
+def _notes(row: Row) -> list[str]:
+    """Which column is taken as the label, where that is not plain."""
+    found = _called_alike(row)
+    if len(found) == 1:
+        return [f"the column {found[0]!r} is taken as the label"]
+    names = ", ".join(map(repr, found))
+    return [f"none of the columns {names} is taken as the label; call one of them 'label'"] if found else []
+
+
 def _label_column(row: Row) -> str:
     """The column that holds the label: ``label``, or the one that is called alike."""
-    if "label" in row:
-        return "label"
-    found = [name for name in _LABEL_SYNONYMS if name in row]
+    found = _called_alike(row)
     return found[0] if len(found) == 1 else "label"
+
+
+def _called_alike(row: Row) -> list[str]:
+    """The columns that may be the label of a row without a column ``label``."""
+    return [] if "label" in row else [name for name in _LABEL_SYNONYMS if name in row]
 
 
 def _text(row: Row, column: str) -> str | None:

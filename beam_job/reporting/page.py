@@ -19,14 +19,13 @@ from typing import Any
 import numpy as np
 
 from beam_job.core import naming
-from beam_job.core.errors import BeamJobError, ExampleError, UsageError
+from beam_job.core.errors import ExampleError, UsageError
 from beam_job.core.options import ReportOptions
 from beam_job.core.records import ExampleRef
+from beam_job.dataset.originals import original_refs
 from beam_job.dataset.reading import Dataset, FeatureTable
-from beam_job.extraction.reading import example_files, read_example
+from beam_job.extraction.reading import read_example
 from beam_job.heads.training import METRICS
-from beam_job.inputs.base import all_refs
-from beam_job.inputs.selection import open_source
 from beam_job.modalities.registry import MODALITIES
 from beam_job.reporting.health import DUPLICATE_COSINE, FeatureHealth, examine, flat_maps
 from beam_job.runtime import storage
@@ -166,23 +165,18 @@ def _errors(dataset: Dataset) -> dict[str, list[dict[str, Any]]]:
 
 def _previews(dataset: Dataset, ids: Sequence[str]) -> dict[str, str]:
     """Id to a thumbnail as a data URL, for the examples that the job could still read, and as it reads them."""
-    modality = MODALITIES.get(dataset.run["model"]["modality"])
-    options, wanted = dataset.run["options"], set(ids)
-    roots = [storage.absolute(root) for root in options["allowed_roots"]]
+    modality, wanted = MODALITIES.get(dataset.run["model"]["modality"]), set(ids)
 
     def preview(ref: ExampleRef) -> tuple[str, str | None]:
         try:
-            return ref.id, modality.preview(read_example(ref, roots))
+            return ref.id, modality.preview(read_example(ref))
         except ExampleError:
             return ref.id, None
 
-    try:
-        refs = (ref for ref in all_refs(open_source(options["input"]), example_files(modality)) if ref.id in wanted)
-        with ThreadPoolExecutor(_READS_IN_FLIGHT, "beam-job-previews") as pool:
-            found = map_in_order(preview, itertools.islice(refs, len(wanted)), pool, _READS_IN_FLIGHT)
-            return {example_id: shown for example_id, shown in found if shown}
-    except (BeamJobError, OSError):
-        return {}  # the input no longer exists
+    refs = itertools.islice((ref for ref in original_refs(dataset) if ref.id in wanted), len(wanted))
+    with ThreadPoolExecutor(_READS_IN_FLIGHT, "beam-job-previews") as pool:
+        found = map_in_order(preview, refs, pool, _READS_IN_FLIGHT)
+        return {example_id: shown for example_id, shown in found if shown}
 
 
 def _findings(health: FeatureHealth, sample: _Sample, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import pytest
 
 from beam_job.beam import blocks
 from beam_job.core.records import ExampleRef, PassedOver
-from beam_job.extraction.reading import example_files
+from beam_job.dataset.originals import example_files
 from beam_job.inputs.base import Source, all_entries, all_refs
 from beam_job.inputs.selection import open_source
 from beam_job.modalities.image.modality import ImageModality
@@ -57,7 +57,7 @@ class SourceContract:
         assert [json.loads(json.dumps(unit)) for unit in units] == units
 
     def test_notes_are_phrases(self, source: Source) -> None:
-        assert all(note and not note.endswith(".") for note in source.notes())
+        assert all(note and not note.endswith(".") for note in source.check())
 
     def test_refs_can_be_packed_into_a_block(self, source: Source) -> None:
         assert blocks.unpack(blocks.pack(list_refs(source))) == list_refs(source)

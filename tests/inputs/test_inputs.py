@@ -154,8 +154,8 @@ def test_what_folders_are(name: str, place: str, tmp_path: Path, bucket: Bucket)
     source = open_source(path)
     source.check()
     assert {ref.id: (ref.split, ref.label) for ref in list_refs(source)} == expected
-    assert told in "; ".join(source.notes())
-    assert bool(told) == bool(source.notes())
+    assert told in "; ".join(source.check())
+    assert bool(told) == bool(source.check())
     assert len(set(source.units())) == len(list(source.units()))
 
 
@@ -322,7 +322,7 @@ def test_tables_as_people_have_them(name: str, encoding: str, tmp_path: Path) ->
     source.check()
     assert [(ref.id, ref.label) for ref in list_refs(source)] == [("a.jpg", "x"), ("b.jpg", "y")]
     synonym = name in ("labels", "class", "category")
-    assert source.notes() == ([f"the column {name!r} is taken as the label"] if synonym else [])
+    assert source.check() == ([f"the column {name!r} is taken as the label"] if synonym else [])
 
 
 CELLS = st.text(st.characters(exclude_categories=("C", "Z")), min_size=1, max_size=8)
@@ -354,7 +354,7 @@ def test_no_label_is_lost_whatever_the_columns(
 def test_several_columns_that_may_be_the_label_are_told(tmp_path: Path) -> None:
     (tmp_path / "images.csv").write_text("uri,class,category\na.jpg,x,y\n")
     source = open_source(str(tmp_path / "images.csv"))
-    assert source.notes() == ["none of the columns 'class', 'category' is taken as the label; call one of them 'label'"]
+    assert source.check() == ["none of the columns 'class', 'category' is taken as the label; call one of them 'label'"]
     assert [ref.label for ref in list_refs(source)] == [None]
 
 

@@ -15,8 +15,8 @@ from google.cloud.storage import Client
 
 from beam_job.core.errors import InputError
 from beam_job.core.options import ExtractOptions
+from beam_job.dataset.originals import example_files
 from beam_job.extraction.preparation import prepare
-from beam_job.extraction.reading import example_files
 from beam_job.inputs.base import all_refs
 from beam_job.inputs.selection import open_source
 from beam_job.modalities.image.modality import ImageModality

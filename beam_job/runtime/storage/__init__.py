@@ -23,7 +23,16 @@ from beam_job.runtime.storage.files import (
     write_bytes,
 )
 from beam_job.runtime.storage.globs import fixed_parent, has_wildcards
-from beam_job.runtime.storage.paths import absolute, is_below, is_local, join, parent, relative, without_file_scheme
+from beam_job.runtime.storage.paths import (
+    absolute,
+    is_allowed,
+    is_below,
+    is_local,
+    join,
+    parent,
+    relative,
+    without_file_scheme,
+)
 
 __all__ = [
     "FileInfo",
@@ -36,6 +45,7 @@ __all__ = [
     "exists",
     "fixed_parent",
     "has_wildcards",
+    "is_allowed",
     "is_below",
     "is_directory",
     "is_local",

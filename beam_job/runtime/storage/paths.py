@@ -6,6 +6,7 @@ import os
 import posixpath
 import re
 import urllib.parse
+from collections.abc import Sequence
 
 _FILE_SCHEME = "file://"
 _SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+://")
@@ -58,6 +59,11 @@ def is_below(path: str, root: str) -> bool:
         return path.startswith(root.rstrip("/") + "/") and ".." not in path.split("/")
     real, real_root = os.path.realpath(path), os.path.realpath(root)
     return real.startswith(real_root.rstrip(os.sep) + os.sep)
+
+
+def is_allowed(path: str, roots: Sequence[str]) -> bool:
+    """Whether ``path`` lies in one of the roots, or there are none."""
+    return not roots or any(is_below(path, root) for root in roots)
 
 
 def temporary(path: str, token: str) -> str:
