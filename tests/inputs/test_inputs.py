@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from beam_job.beam import blocks
@@ -224,6 +224,7 @@ SHELL_PATTERNS = st.lists(
 
 @settings(max_examples=200, deadline=None)
 @given(names=st.lists(SHELL_NAMES, max_size=5), pattern=SHELL_PATTERNS)
+@example(names=["a"], pattern="a/**")
 def test_globs_match_what_pythons_glob_matches(names: list[str], pattern: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in names:

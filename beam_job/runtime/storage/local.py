@@ -75,7 +75,7 @@ def _list(root: str, recursive: bool, above: frozenset[tuple[int, int]]) -> Iter
     try:
         status = os.stat(root)
         entries = list(os.scandir(root))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     here = (status.st_dev, status.st_ino)
     if here in above:
