@@ -26,6 +26,13 @@ A message is one or two sentences for the person at the terminal: what was expec
 
 from __future__ import annotations
 
+import re
+
+# What TensorFlow and Keras write around the reason of an error: where it was raised, the node, colours.
+_AROUND = re.compile(
+    r"Graph execution error|Exception encountered when|Detected at node|File \"|Node: |\[\[|Traceback|Original stack"
+)
+_MARKS = re.compile(r"\{\{\w+ [^}]*\}\}|\[Op:\w+\].*|\[\[.*|\x1b\[[0-9;]*m")
 EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -132,3 +139,14 @@ class ModelRejectedError(ExampleError):
     """The model refused the example, or answered with NaN or infinity."""
 
     stage = "model"
+
+
+def reason_of(error: BaseException) -> str:
+    r"""The first line of a library's message that gives a reason, or the name of the error's class.
+
+    >>> reason_of(ValueError("Graph execution error:\n\nNode: 'a'\n{{node a}} Incompatible shapes [[{{node a}}]]"))
+    'Incompatible shapes'
+    """
+    lines = [line for text in str(error).splitlines() if (line := _MARKS.sub("", text).strip())]
+    reasons = [line for line in lines if not _AROUND.match(line)] or lines
+    return reasons[0] if reasons else type(error).__name__

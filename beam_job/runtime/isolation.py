@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from typing import Any
@@ -16,22 +17,39 @@ from beam_job.core import errors
 from beam_job.core.errors import BeamJobError
 from beam_job.runtime.tensorflow import TENSORFLOW_BACKEND
 
+_LOG_SHOWN = 5000
+
+
+class ProcessDiedError(RuntimeError):
+    """The process ended by a signal.
+
+    Attributes:
+      signal: Its name, such as ``SIGSEGV``.
+    """
+
+    def __init__(self, function: str, number: int, log: str) -> None:
+        self.signal = signal.Signals(number).name
+        super().__init__(f"{function} ended by {self.signal} in its process:\n{log}")
+
 
 def run_isolated(function: str, **arguments: Any) -> Any:
     """The result of ``function(**arguments)``, called in a new process.
 
     Raises:
       BeamJobError: the function raised it; the class is the same.
-      RuntimeError: the function raised any other exception, or the process died.
+      ProcessDiedError: the process ended by a signal.
+      RuntimeError: the function raised any other exception.
     """
     request = json.dumps({"function": function, "arguments": arguments})
     environment = {**os.environ, **TENSORFLOW_BACKEND, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     # The arguments are constant; the request goes through standard input.
     command = [sys.executable, "-m", __name__]
     done = subprocess.run(command, input=request, capture_output=True, text=True, env=environment, check=False)  # noqa: S603
-    if done.returncode != 0:
-        how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-        raise RuntimeError(f"{function} ended with {how} in its process:\n{done.stderr[-5000:]}")
+    log = done.stderr[-_LOG_SHOWN:]
+    if done.returncode < 0:
+        raise ProcessDiedError(function, -done.returncode, log)
+    if done.returncode:
+        raise RuntimeError(f"{function} ended with exit code {done.returncode} in its process:\n{log}")
     answer = json.loads(done.stdout)
     if "error" in answer:
         raise getattr(errors, answer["error"])(answer["message"])

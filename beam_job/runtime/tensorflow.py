@@ -49,6 +49,24 @@ def import_keras() -> Any:
     return module
 
 
+def died_of(signal_name: str, handle: str) -> str:
+    """Why a process ended by a signal while TensorFlow ran a model in it, as far as that can be told.
+
+    Args:
+      signal_name: Such as ``SIGSEGV``.
+      handle: What the user calls the model.
+    """
+    if signal_name == "SIGKILL":
+        return (
+            f"The process that loads the model {handle} was killed (SIGKILL), which the system does when memory runs "
+            f"out. Give the machine or container more memory."
+        )
+    return (
+        f"TensorFlow itself crashed on the model {handle} ({signal_name}). If the model is whole, try "
+        f"TF_ENABLE_ONEDNN_OPTS=0 in the environment, which turns off oneDNN, the cause of some such crashes."
+    )
+
+
 @contextlib.contextmanager
 def keras_defaults() -> Iterator[None]:
     """Keras has its default settings in this block, and those of the user afterwards."""

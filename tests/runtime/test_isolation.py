@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from beam_job.core.errors import FlagNeededError, ModelError
-from beam_job.runtime.isolation import run_isolated
+from beam_job.runtime.isolation import ProcessDiedError, run_isolated
 
 
 def echo(**arguments: Any) -> dict[str, Any]:
@@ -46,5 +46,6 @@ def test_a_bug_is_reported_with_its_traceback() -> None:
 
 
 def test_a_killed_process_is_reported_with_its_signal() -> None:
-    with pytest.raises(RuntimeError, match="ended with signal 9"):
+    with pytest.raises(ProcessDiedError, match="ended by SIGKILL") as caught:
         run_isolated(f"{__name__}:kill_itself")
+    assert caught.value.signal == "SIGKILL"
