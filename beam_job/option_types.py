@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, TypedDict
 
-from beam_job.core.values import ImageSize, LayerChoice, SplitFractions, ValueRange
+from beam_job.core.values import ImageSize, LayerChoice, SplitFractions, TagSet, ValueRange
 
 
 class ExtractArguments(TypedDict, total=False):
@@ -21,6 +21,9 @@ class ExtractArguments(TypedDict, total=False):
     model: str
     weights: str | None
     layer: Sequence[LayerChoice | str] | LayerChoice | str
+    signature: str | None
+    tags: TagSet | str | None
+    trust_model_code: bool
     image_size: ImageSize | int | str | None
     input_range: ValueRange | str | None
     preprocess: Literal["caffe", "tf", "torch"] | None
@@ -50,6 +53,9 @@ class ModelArguments(TypedDict, total=False):
 
     weights: str | None
     layer: Sequence[LayerChoice | str] | LayerChoice | str
+    signature: str | None
+    tags: TagSet | str | None
+    trust_model_code: bool
     image_size: ImageSize | int | str | None
     input_range: ValueRange | str | None
     preprocess: Literal["caffe", "tf", "torch"] | None

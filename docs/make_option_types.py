@@ -19,12 +19,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, TypedDict
 
-from beam_job.core.values import ImageSize, LayerChoice, SplitFractions, ValueRange
+from beam_job.core.values import ImageSize, LayerChoice, SplitFractions, TagSet, ValueRange
 '''
 _ALSO = {
     "ImageSize": "ImageSize | int | str",
     "ValueRange": "ValueRange | str",
     "SplitFractions": "SplitFractions | str",
+    "TagSet": "TagSet | str",
 }
 # Class name to what it is for, and its options.
 _TYPES = {

@@ -34,6 +34,7 @@ KNOWS = {
     "apache_beam": ("beam/", "runtime/storage/"),
     "tensorflow": ("runtime/tensorflow", "modalities/", "outputs/", "models/", "engines/", "heads/", "dataset/reading"),
     "keras": ("runtime/tensorflow",),
+    "tf_keras": ("models/loaders/",),
     "openvino": ("engines/",),
     "PIL": ("modalities/image/",),
     "simplejpeg": ("modalities/image/",),

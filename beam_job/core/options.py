@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 from beam_job.core.errors import UsageError
 from beam_job.core.option_fields import Field, MembersOf, check_known, coerce, group_fields, option
 from beam_job.core.sharding import DEFAULT_EXAMPLES_PER_SHARD
-from beam_job.core.values import ImageSize, LayerChoice, SplitFractions, ValueRange
+from beam_job.core.values import ImageSize, LayerChoice, SplitFractions, TagSet, ValueRange
 
 DEFAULT_MODEL = "efficientnet-lite0"
 LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -70,6 +70,20 @@ class ModelOptions:
         "avg, max or flatten to pool its positions. Repeat the option to store several in one pass.",
         (),
         metavar="NAME[:POOL]",
+    )
+    signature: str | None = option(
+        "The signature to call a SavedModel through. Without it, its own call, or the signature that takes examples, "
+        "serving_default first.",
+        None,
+        metavar="NAME",
+    )
+    tags: TagSet | None = option(
+        "The tags of the graph to load from a SavedModel that holds several.", None, metavar="TAG[,TAG...]"
+    )
+    trust_model_code: bool = option(
+        "Run the code that a Keras file holds or names: Lambda layers, and classes of installed packages. It may do "
+        "anything that you may. Only for files from a source that you trust.",
+        False,
     )
     image_size: ImageSize | None = option(
         "Height and width of the model's input in pixels, where the model does not fix them.",

@@ -89,6 +89,24 @@ class LayerChoice:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class TagSet:
+    """The tags of one graph of a SavedModel, written ``serve`` or ``serve,gpu``."""
+
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not all(self.names):
+            raise ValueError("a tag is not empty")
+
+    @classmethod
+    def parse(cls, text: str) -> TagSet:
+        return cls(tuple(sorted({name.strip() for name in text.split(",")})))
+
+    def __str__(self) -> str:
+        return ",".join(self.names)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class SplitFractions:
     """Shares of the splits in their order, written ``train=0.8,validation=0.1,test=0.1``."""
 

@@ -36,6 +36,19 @@ class ModelInput:
 
 
 @dataclasses.dataclass(frozen=True)
+class FirstSteps:
+    """The arithmetic that a model begins with: values * factor + offset, one of each, or one for each channel.
+
+    Attributes:
+      factor: What values are multiplied by.
+      offset: What is added after that.
+    """
+
+    factor: tuple[float, ...]
+    offset: tuple[float, ...]
+
+
+@dataclasses.dataclass(frozen=True)
 class InputRequest:
     """What the user and the publisher declare about a model's input, where the model does not fix it.
 
@@ -54,15 +67,17 @@ class FrozenInput:
 
     Attributes:
       handle: What the user calls the model, for messages.
-      shape: The shape of one example.
-      integer: Whether the model itself takes integers.
+      shape: The shape of one example in the frozen graph.
+      declared: The input of the model itself.
       convention: How its publisher maps examples to numbers, in the modality's own terms, or None.
+      first_steps: The arithmetic that the model begins with, or None.
     """
 
     handle: str
     shape: Shape
-    integer: bool
-    convention: Any
+    declared: ModelInput
+    convention: Any = None
+    first_steps: FirstSteps | None = None
 
 
 class Modality(abc.ABC):
@@ -75,6 +90,7 @@ class Modality(abc.ABC):
       extras: Suffixes of files that would be, and what to install for them.
       input_dtype: The TensorFlow type of the frozen graph's input.
       fixed_shape: Whether all batches have one shape, apart from the number of examples.
+      size_option: The option that chooses between the shapes that a model may have.
     """
 
     name: ClassVar[str]
@@ -83,6 +99,7 @@ class Modality(abc.ABC):
     extras: ClassVar[Mapping[str, str]] = MappingProxyType({})
     input_dtype: ClassVar[str]
     fixed_shape: ClassVar[bool]
+    size_option: ClassVar[str] = ""
 
     @classmethod
     @abc.abstractmethod
@@ -108,6 +125,11 @@ class Modality(abc.ABC):
           FlagNeededError: the preprocessing is not known, and a flag must give it.
           ModelError: a flag contradicts what is known.
         """
+
+    @classmethod
+    def arranged(cls, batch: Any, declared: ModelInput) -> Any:
+        """The model's own input for a batch of the frozen graph's, in TensorFlow's operations; becomes a part of it."""
+        return batch
 
     @classmethod
     def recognises(cls, start: bytes) -> bool:
@@ -140,6 +162,10 @@ class Modality(abc.ABC):
     @abc.abstractmethod
     def probe(self) -> npt.NDArray[Any]:
         """A neutral example, to try the model on, as :meth:`prepare` would give it."""
+
+    def notes(self) -> list[str]:
+        """What the user should know of how the preprocessing was chosen."""
+        return []
 
     @abc.abstractmethod
     def preprocessing(self) -> dict[str, Any]:

@@ -5,24 +5,30 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from beam_job.core.errors import ModelError
 from beam_job.core.options import ModelOptions
 from beam_job.core.values import LayerChoice
-from beam_job.modalities.base import Shape
+from beam_job.modalities.base import FirstSteps, ModelInput, Shape
+from beam_job.models.loaders.base import LayerInfo, LoadRequest
 from beam_job.models.sources.base import Artefact
 from beam_job.runtime.cache import cache_key, cached_directory
-from beam_job.runtime.isolation import run_isolated
+from beam_job.runtime.isolation import ProcessDiedError, run_isolated
+from beam_job.runtime.tensorflow import died_of
 from beam_job.runtime.versions import library_version
 
 FEATURE = "feature"
 GRAPH_FILE = "graph.pb"
 DESCRIPTION_FILE = "model.json"
 # Increases whenever freezing makes a different graph of the same model, so that older cache entries are not used.
-_FREEZING_VERSION = 5
+_FREEZING_VERSION = 6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,8 +42,11 @@ class FrozenModel:
       shapes: Feature name to its shape for one example, -1 where the graph does not fix a length.
       modality: Name of the modality that the model takes.
       example_shape: Shape of one example in the input, None for a length that is not fixed.
-      integer_input: Whether the model itself takes integers; the graph rounds its input to them.
+      declared: The input of the model itself, which the graph makes of its own.
+      first_steps: The arithmetic that the graph begins with, or None.
+      batch: The one number of examples that it must be called with, or None for any.
       parameters: Number of parameters of the model.
+      notes: What the user should know of how it was read.
     """
 
     graph: Path
@@ -46,8 +55,11 @@ class FrozenModel:
     shapes: Mapping[str, tuple[int, ...]]
     modality: str
     example_shape: Shape
-    integer_input: bool
+    declared: ModelInput
+    first_steps: FirstSteps | None
+    batch: int | None
     parameters: int
+    notes: tuple[str, ...]
 
     @property
     def fixed_shape(self) -> tuple[int, ...] | None:
@@ -64,6 +76,8 @@ class FrozenModel:
     @classmethod
     def from_json(cls, graph: Path, content: Mapping[str, Any]) -> FrozenModel:
         """The model that :meth:`to_json` described, with the path of its graph."""
+        declared, steps = content["declared"], content["first_steps"]
+        shape = declared["shape"] and tuple(declared["shape"])
         return cls(
             graph=graph,
             input=content["input"],
@@ -71,8 +85,11 @@ class FrozenModel:
             shapes={name: tuple(shape) for name, shape in content["shapes"].items()},
             modality=content["modality"],
             example_shape=tuple(content["example_shape"]),
-            integer_input=content["integer_input"],
+            declared=ModelInput(declared["name"], declared["dtype"], shape),
+            first_steps=steps and FirstSteps(tuple(steps["factor"]), tuple(steps["offset"])),
+            batch=content["batch"],
             parameters=content["parameters"],
+            notes=tuple(content["notes"]),
         )
 
 
@@ -83,43 +100,105 @@ def freeze_artefact(artefact: Artefact, options: ModelOptions) -> FrozenModel:
       FlagNeededError: the model takes any size and none is given, or it has several outputs and none is chosen.
       ModelError: the model takes no known modality, or cannot be frozen.
     """
-    arguments = {
-        **_loading(artefact, options),
-        "layers": [[layer.name, layer.pool] for layer in options.layer],
-        "names": list(feature_names(options.layer)),
-    }
-    version = library_version("tensorflow")
-    key = cache_key([_FREEZING_VERSION, artefact.digest, version, arguments["size"], arguments["layers"]])
+    request, layers = _load_request(artefact, options), [[layer.name, layer.pool] for layer in options.layer]
+    versions = library_version("tensorflow"), library_version("keras"), library_version("tf_keras")
+    # Paths and what the user calls the model differ between machines; the digest says what it is.
+    decides = {**request.to_json(), "handle": None, "weights": None, "path": artefact.digest}
+    key = cache_key([_FREEZING_VERSION, versions, decides, layers])
 
     def make(folder: Path) -> None:
-        run_isolated("beam_job.models.freezing:freeze_into", folder=str(folder), **arguments)
+        _in_isolation(
+            "beam_job.models.freezing:freeze_into",
+            options.model,
+            folder=str(folder),
+            request=request.to_json(),
+            layers=layers,
+            names=list(feature_names(options.layer)),
+        )
 
     folder = cached_directory("frozen", key, make)
     return FrozenModel.from_json(folder / GRAPH_FILE, json.loads((folder / DESCRIPTION_FILE).read_text()))
 
 
-def list_layers(artefact: Artefact, options: ModelOptions) -> tuple[dict[str, Shape | None], dict[str, Shape]]:
-    """What ``--layer`` may name in a model: its outputs and layers, and the tensors of its graph, with their shapes.
+@dataclasses.dataclass(frozen=True)
+class ModelNames:
+    """What ``--layer`` may name in a model.
+
+    Attributes:
+      outputs: Its outputs, with the shape for one example, None where it is not known.
+      layers: Its layers, if it tells them, with such a shape.
+      tensors: Tensors of its graph, likewise.
+    """
+
+    outputs: Mapping[str, Shape | None]
+    layers: tuple[tuple[LayerInfo, Shape | None], ...]
+    tensors: Mapping[str, Shape | None]
+
+
+def list_names(artefact: Artefact, options: ModelOptions) -> ModelNames:
+    """What ``--layer`` may name in a model.
 
     Raises:
       FlagNeededError: the model takes any size and none is given.
       ModelError: it cannot be loaded.
     """
-    found = run_isolated("beam_job.models.freezing:list_tensors", **_loading(artefact, options))
-    outputs = {name: None if shape is None else tuple(shape) for name, shape in found["outputs"].items()}
-    return outputs, {name: tuple(shape) for name, shape in found["tensors"].items()}
+    request = _load_request(artefact, options).to_json()
+    found = _in_isolation("beam_job.models.freezing:list_names", options.model, request=request)
+    layers = tuple(
+        (LayerInfo(layer["path"], layer["kind"], layer["parameters"]), _shape(layer["shape"]))
+        for layer in found["layers"]
+    )
+    outputs, tensors = ({name: _shape(shape) for name, shape in found[kind].items()} for kind in ("outputs", "tensors"))
+    return ModelNames(outputs, layers, tensors)
 
 
-def _loading(artefact: Artefact, options: ModelOptions) -> dict[str, Any]:
-    """The arguments with which the separate process loads the artefact; see ``freezing.freeze_into``."""
+def time_names(
+    artefact: Artefact, options: ModelOptions, names: Sequence[str], examples: Sequence[npt.NDArray[Any]]
+) -> dict[str, float]:
+    """Milliseconds per example, with TensorFlow on one core of this machine, for the part of a model up to each name.
+
+    Args:
+      artefact: The model.
+      options: Its flags.
+      names: Outputs, layers and tensors.
+      examples: What the modality's ``prepare`` gave; all have one shape.
+
+    Raises:
+      ModelError: it cannot be loaded.
+    """
+    request = _load_request(artefact, options).to_json()
+    with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+        np.save(file, np.stack(examples))
+        file.flush()
+        function, arguments = "beam_job.models.freezing:time_names", {"names": list(names), "examples": file.name}
+        times: dict[str, float] = _in_isolation(function, options.model, request=request, **arguments)
+    return times
+
+
+def _shape(shape: list[int | None] | None) -> Shape | None:
+    return None if shape is None else tuple(shape)
+
+
+def _load_request(artefact: Artefact, options: ModelOptions) -> LoadRequest:
     size = options.image_size or artefact.size
-    return {
-        "handle": options.model,
-        "form": artefact.form,
-        "path": artefact.path,
-        "weights": artefact.weights,
-        "size": [size.height, size.width] if size else None,
-    }
+    return LoadRequest(
+        handle=options.model,
+        form=artefact.form,
+        path=artefact.path,
+        weights=artefact.weights,
+        size=(size.height, size.width) if size else None,
+        signature=options.signature,
+        tags=options.tags.names if options.tags else None,
+        trusted=options.trust_model_code,
+    )
+
+
+def _in_isolation(function: str, handle: str, **arguments: Any) -> Any:
+    """Runs a function of :mod:`beam_job.models.freezing` in a process of its own, which damaged models may kill."""
+    try:
+        return run_isolated(function, **arguments)
+    except ProcessDiedError as error:
+        raise ModelError(died_of(error.signal, handle)) from None
 
 
 def feature_names(layers: tuple[LayerChoice, ...]) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 MODEL_SOURCES: Registry[ModelSource] = Registry(
     "model source",
     {
+        "other_format": Entry("beam_job.models.sources.other_formats:OtherFormat"),
         "saved_model": Entry("beam_job.models.sources.saved_model:SavedModelDirectory"),
         "keras_file": Entry("beam_job.models.sources.keras_file:KerasFile"),
         "archive": Entry("beam_job.models.sources.saved_model:SavedModelArchive"),

@@ -30,17 +30,25 @@ class ModelSpec:
       digest: Hash that identifies its content.
       modality: From the bytes of an example to its input.
       outputs: Feature name to the shape for one example; -1 where the graph does not fix a length.
+      notes: What the user should know of how it was read.
     """
 
     options: ModelOptions
     digest: str
     modality: Modality
     outputs: Mapping[str, tuple[int, ...]]
+    notes: tuple[str, ...] = ()
 
     @property
     def handle(self) -> str:
         """What the user called the model."""
         return self.options.model
+
+    def identity(self) -> list[str]:
+        """What decides the features, beside the preprocessing."""
+        choices = {"signature": self.options.signature, "tags": self.options.tags}
+        chosen = [f"{name} {value}" for name, value in choices.items() if value]
+        return [self.digest, *map(str, self.options.layer), *chosen]
 
     def to_json(self) -> dict[str, Any]:
         """The field ``model`` of run.json."""
@@ -66,9 +74,10 @@ def describe_model(options: ModelOptions, decode: DecodeOptions | None = None) -
     """
     artefact = fetch_model(options)
     frozen = freeze_artefact(artefact, options)
-    known = FrozenInput(options.model, frozen.example_shape, frozen.integer_input, artefact.convention)
+    known = FrozenInput(options.model, frozen.example_shape, frozen.declared, artefact.convention, frozen.first_steps)
     modality = MODALITIES.get(frozen.modality).of(known, options, decode or DecodeOptions())
-    return ModelSpec(options, artefact.digest, modality, frozen.shapes)
+    notes = (*artefact.notes, *frozen.notes, *modality.notes())
+    return ModelSpec(options, artefact.digest, modality, frozen.shapes, notes)
 
 
 def frozen_model(spec: ModelSpec) -> FrozenModel:

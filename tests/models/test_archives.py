@@ -76,7 +76,7 @@ def test_nothing_is_written_outside_the_target(tmp_path: Path, content: bytes, m
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "Expected a complete .tar.gz"),
+        (b"", "found an empty file; copy it again"),
         (b"no archive", "Expected a complete .tar.gz"),
         (hostile("notes.txt"), "Expected one SavedModel in the archive"),
         (None, "There is no file at"),

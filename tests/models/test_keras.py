@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
+import dataclasses
+import importlib.util
 import json
 import os
 import subprocess
@@ -16,16 +17,19 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from beam_job.core.errors import FlagNeededError, ModelError
+from beam_job.core.errors import ModelError
 from beam_job.core.options import ModelOptions
 from beam_job.core.values import ImageSize, LayerChoice, ValueRange
 from beam_job.engines.base import EngineChoice
 from beam_job.engines.selection import load_engine
-from beam_job.models.frozen import freeze_artefact
+from beam_job.models.frozen import freeze_artefact, list_names
 from beam_job.models.sources.keras_applications import APPLICATIONS
 from beam_job.models.sources.selection import fetch_model
 from beam_job.models.spec import describe_model
 from tests.support.images import photograph
+from tests.support.models import features as model_features
+from tests.support.zoo import keras_models
+from tests.support.zoo.own_classes import Chain, Scale
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 
@@ -55,7 +59,7 @@ def features(options: ModelOptions, pixels: np.ndarray) -> dict[str, np.ndarray]
     """Features of images in [0, 255] of the right size, through our preprocessing, freezing and engine."""
     spec = describe_model(options)
     scaled = np.stack([spec.modality.input.convention.scale(image.astype(np.float32)) for image in pixels])
-    return dict(load_engine(EngineChoice(), spec, len(pixels), 1).run(scaled))
+    return dict(load_engine(EngineChoice(batch_size=len(pixels)), spec, 1).run(scaled))
 
 
 def relative_difference(found: np.ndarray, expected: np.ndarray) -> float:
@@ -218,11 +222,9 @@ def test_an_exported_model_which_cannot_be_called(exported: tuple[Path, keras.Mo
 
 
 def test_a_tensor_of_a_saved_model_by_its_name_in_the_graph(exported: tuple[Path, keras.Model]) -> None:
-    from beam_job.models.freezing import list_tensors
-
     path, model = exported
-    artefact = fetch_model(ModelOptions(model=str(path)))
-    tensors = list_tensors("model", artefact.form, artefact.path, None, None)["tensors"]
+    plain = ModelOptions(model=str(path))
+    tensors = list_names(fetch_model(plain), plain).tensors
     (name,) = [name for name, shape in tensors.items() if shape == (32, 32, 8) and name.lower().endswith("relu")]
     pixels = np.stack([photograph(32, 32, seed) for seed in range(2)])
     options = ModelOptions(model=str(path), input_range=ValueRange(0, 255), layer=(LayerChoice(name, "avg"),))
@@ -277,11 +279,6 @@ def test_refusals(options: dict[str, Any], words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_does_not_tell_its_range(keras_file: Path) -> None:
-    with pytest.raises(FlagNeededError, match="give --input_range=0,1"):
-        describe_model(ModelOptions(model=str(keras_file)))
-
-
 @pytest.mark.parametrize("layer", ["mapp", "map:0:mean", "top:avg"])
 def test_a_layer_that_cannot_be(keras_file: Path, layer: str) -> None:
     with pytest.raises((ModelError, ValueError)) as caught:
@@ -296,18 +293,29 @@ def test_a_layer_that_cannot_be(keras_file: Path, layer: str) -> None:
     assert expected[layer] in str(caught.value)
 
 
-def test_code_in_a_keras_file_does_not_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_code_in_a_keras_file_runs_only_where_it_is_trusted(tmp_path: Path, suffix: str) -> None:
+    mark, path = tmp_path / "it_ran", tmp_path / f"model{suffix}"
+    leave_mark = eval(f"lambda x: [__import__('pathlib').Path({str(mark)!r}).touch(), x * 2][1]")
+    code = keras.layers.Lambda(leave_mark, name="l")
     images = keras.Input((32, 32, 3))
-    output = keras.layers.Lambda(lambda x: x * 2, output_shape=(32, 32, 3))(images)
-    keras.Model(images, keras.layers.GlobalAveragePooling2D()(output)).save(tmp_path / "lambda.keras")
-    with pytest.raises(ModelError, match="cannot be loaded"):
-        describe_model(ModelOptions(model=str(tmp_path / "lambda.keras"), input_range=ValueRange(0, 1)))
+    keras.Model(images, keras.layers.GlobalAveragePooling2D()(code(images))).save(path)
+    mark.unlink()
+    options = ModelOptions(model=str(path), input_range=ValueRange(0, 1))
+    with pytest.raises(ModelError, match=r"holds Python code, in l \(Lambda\).*if you trust the file, give --trust"):
+        describe_model(options)
+    assert not mark.exists()
+    trusted = dataclasses.replace(options, trust_model_code=True)
+    pixels = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+    np.testing.assert_allclose(model_features(trusted, pixels)["feature"], pixels.mean((1, 2)) * 2, rtol=1e-5)
+    assert mark.exists()
 
 
 def test_a_damaged_file(keras_file: Path, tmp_path: Path) -> None:
-    for name, content in {"a.keras": b"x", "b.h5": b"x", "c.keras": keras_file.read_bytes()[:500]}.items():
+    whole = keras_file.read_bytes()
+    for name, content in {"a.keras": b"x", "b.h5": b"x", "c.keras": whole[:500], "d.h5": b"\x89HDF" + whole}.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(ModelError, match="cannot be loaded") as caught:
+        with pytest.raises(ModelError, match=r"damaged or cut short|which begins with") as caught:
             describe_model(ModelOptions(model=str(tmp_path / name), input_range=ValueRange(0, 1)))
         assert "\n" not in str(caught.value)
 
@@ -336,7 +344,7 @@ def features_in(cache: Path, environment: dict[str, str]) -> np.ndarray:
         "options = ModelOptions(model='keras:MobileNetV2', weights='none', image_size=ImageSize(32, 32),\n"
         "                       layer=(LayerChoice('default', 'avg'),))\n"
         "pixels = numpy.random.default_rng(0).uniform(-1, 1, (1, 32, 32, 3)).astype(numpy.float32)\n"
-        "features = load_engine(EngineChoice(), describe_model(options), 1, 1).run(pixels)\n"
+        "features = load_engine(EngineChoice(), describe_model(options), 1).run(pixels)\n"
         "numpy.save(sys.argv[1], features['feature'])\n"
     )
     variables = {**os.environ, "BEAM_JOB_CACHE": str(cache), **environment}
@@ -352,3 +360,98 @@ def test_settings_of_keras_in_the_users_home_say_nothing_of_a_model(tmp_path: Pa
     (tmp_path / "home/keras.json").write_text(json.dumps(settings))
     odd = {"KERAS_HOME": str(tmp_path / "home"), "KERAS_BACKEND": "jax"}
     np.testing.assert_array_equal(features_in(tmp_path / "one", odd), features_in(tmp_path / "two", {}))
+
+
+def layers_of_a_network() -> list[keras.layers.Layer]:
+    layers = keras.layers
+    return [
+        layers.Conv2D(6, 3, name="stem"),
+        layers.BatchNormalization(name="norm"),
+        layers.ReLU(name="relu"),
+        layers.DepthwiseConv2D(3, name="depthwise"),
+        layers.GlobalAveragePooling2D(name="pooled"),
+        layers.Dense(4, name="head"),
+    ]
+
+
+def as_functional(layers: list[keras.layers.Layer]) -> keras.Model:
+    images = x = keras.Input((32, 32, 3))
+    for layer in layers:
+        x = layer(x)
+    return keras.Model(images, x, name="network")
+
+
+def as_nested(layers: list[keras.layers.Layer]) -> keras.Model:
+    """Two models around it."""
+    model = as_functional(layers)
+    for name in ("inner", "outer"):
+        images = keras.Input((32, 32, 3))
+        model = keras.Model(images, model(images), name=name)
+    return model
+
+
+FORMS_OF_A_NETWORK = {
+    "functional": (as_functional, ""),
+    "sequential": (lambda layers: keras.Sequential([keras.Input((32, 32, 3)), *layers]), ""),
+    "own class": (Chain.of, ""),
+    "nested": (as_nested, "inner/network/"),
+}
+
+
+@pytest.mark.parametrize("form", FORMS_OF_A_NETWORK)
+def test_a_layer_is_the_same_in_every_form_of_a_network(form: str, tmp_path: Path) -> None:
+    """By its name, for every layer: each with the weights of the first form, and with what Keras itself computes."""
+    keras.utils.set_random_seed(3)
+    layers = layers_of_a_network()
+    reference = as_functional(layers)
+    build, prefix = FORMS_OF_A_NETWORK[form]
+    model = build(layers_of_a_network())
+    model(np.zeros((1, 32, 32, 3), np.float32))
+    model.set_weights(reference.get_weights())
+    model.save(tmp_path / "model.keras")
+    pixels = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+    names = [layer.name for layer in layers]
+    options = ModelOptions(
+        model=str(tmp_path / "model.keras"),
+        input_range=ValueRange(0, 1),
+        layer=tuple(LayerChoice(f"{prefix}{name}") for name in names),
+        trust_model_code=True,
+    )
+    found = list(model_features(options, pixels).values())
+    expected = keras.Model(reference.inputs, [layer.output for layer in layers])(pixels, training=False)
+    for name, one, two in zip(names, found, expected, strict=True):
+        np.testing.assert_allclose(one, two, atol=1e-6, err_msg=name)
+
+
+def test_a_file_of_keras_2_without_keras_2_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, changed, simple = tmp_path / "model.h5", tmp_path / "changed.h5", tmp_path / "simple.h5"
+    keras_models.written_2(keras_models.operators_2)(path)
+    keras_models.written_2(keras_models.changed_2)(changed)
+    direct = keras_models.written_2(keras_models.functional_2)(simple)
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "tf_keras" else find(name))
+    with pytest.raises(ModelError) as caught:
+        describe_model(ModelOptions(model=str(path), input_range=ValueRange(0, 255)))
+    words = str(caught.value)
+    assert "was made with Keras 2." in words
+    assert "Keras 3 cannot read it (Unknown layer: 'TFOpLambda'" in words
+    assert 'pip install "beam_job[keras2]"' in words
+    assert "tf_keras.models.load_model(FILE).export(DIR)" in words
+    assert "\n" not in words
+    with pytest.raises(ModelError, match=r"Keras 3 cannot read it \(hard_sigmoid means something else there\)"):
+        describe_model(ModelOptions(model=str(changed), input_range=ValueRange(0, 1)))
+    pixels = np.random.default_rng(0).random((2, 32, 32, 3), np.float32)
+    found = model_features(ModelOptions(model=str(simple), input_range=ValueRange(0, 1)), pixels)["feature"]
+    np.testing.assert_allclose(found, direct(pixels), rtol=1e-4, atol=1e-5)
+
+
+def test_a_class_whose_module_is_missing_is_named(tmp_path: Path) -> None:
+    images = keras.Input((32, 32, 3))
+    keras.Model(images, Scale(name="own")(images)).save(tmp_path / "model.keras")
+    content = tmp_path / "other.keras"
+    with zipfile.ZipFile(tmp_path / "model.keras") as whole, zipfile.ZipFile(content, "w") as other:
+        for name in whole.namelist():
+            other.writestr(name, whole.read(name).replace(b"tests.support.zoo.own_classes", b"no_such_package"))
+    options = ModelOptions(model=str(content), input_range=ValueRange(0, 1), trust_model_code=True)
+    with pytest.raises(ModelError, match=r"needs the class beam_job_tests>Scale, defined in the module 'no_such_pack"):
+        describe_model(options)

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +7,7 @@ import tensorflow as tf
 
 from beam_job.core.errors import ModelError
 from beam_job.core.options import ModelOptions
-from beam_job.core.values import ImageSize, LayerChoice, ValueRange
+from beam_job.core.values import ImageSize, LayerChoice, TagSet, ValueRange
 from beam_job.models.spec import describe_model, frozen_model
 from beam_job.runtime import storage
 from tests.support.bucket import Bucket
@@ -109,8 +110,19 @@ def test_a_model_with_several_outputs_needs_layer(tmp_path: Path) -> None:
         frozen_model(describe_model(options))
 
 
+def test_the_only_output_of_another_signature_is_no_default(tmp_path: Path) -> None:
+    module, spec = tf.Module(), tf.TensorSpec([None, 32, 32, 3], tf.float32, "images")
+    both = tf.function(lambda images: {"a": images[:, 0, 0], "b": images[:, 1, 1]}, input_signature=[spec])
+    one = tf.function(lambda images: {"c": images[:, 2, 2]}, input_signature=[spec])
+    signatures = {"serving_default": both, "other": one}
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures=signatures)
+    options = ModelOptions(model=str(tmp_path / "model"), input_range=RANGE)
+    with pytest.raises(ModelError, match="several outputs; choose with --layer: a, b, c"):
+        describe_model(options)
+
+
 def test_a_text_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="Expected a model of images"):
+    with pytest.raises(ModelError, match=r"Expected a model of images .*found a text model"):
         describe_model(ModelOptions(model=str(save_text_model(tmp_path / "model")), input_range=RANGE))
 
 
@@ -135,3 +147,43 @@ def test_a_model_that_changes_during_a_run_is_refused(tmp_path: Path) -> None:
     (path / "fingerprint.pb").write_bytes(b"other")
     with pytest.raises(ModelError, match="has changed since the run started"):
         frozen_model(spec)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"signature": "serve"}, "has no signature 'serve'. It has serving_default."),
+        ({"tags": TagSet(("train",))}, "has no graph with the tags train; choose with --tags: serve."),
+        ({"trust_model_code": True}, "--trust_model_code goes with a .keras or .h5 file, found --model="),
+        ({"weights": "none"}, "--weights goes with --model=keras:NAME"),
+    ],
+    ids=str,
+)
+def test_flags_that_do_not_go_with_the_model(tmp_path: Path, options: dict[str, object], words: str) -> None:
+    path = str(save_signatures(tmp_path / "model"))
+    with pytest.raises(ModelError) as caught:
+        describe_model(ModelOptions(model=path, input_range=RANGE, **options))  # type: ignore[arg-type]
+    assert words in str(caught.value)
+
+
+def test_the_signature_is_part_of_the_identity(tmp_path: Path) -> None:
+    path = str(save_signatures(tmp_path / "model"))
+    plain = ModelOptions(model=path, input_range=RANGE)
+    named = dataclasses.replace(plain, signature="serving_default")
+    assert describe_model(plain).identity() != describe_model(named).identity()
+
+
+def test_the_highest_version_of_a_serving_directory_is_taken_and_told(
+    bucket: Bucket, tmp_path: Path, pixels: np.ndarray
+) -> None:
+    save_text_model(tmp_path / "model/9")
+    path = save_reusable(tmp_path / "model/10")
+    for info in storage.list_files(str(tmp_path / "model")):
+        name = f"{tmp_path.name}/{storage.relative(info.path, str(tmp_path))}"
+        bucket.write(name, Path(info.path).read_bytes())
+    for handle in (str(tmp_path / "model"), bucket.url(f"{tmp_path.name}/model")):
+        options = ModelOptions(model=handle, input_range=RANGE)
+        spec = describe_model(options)
+        assert spec.notes == (f"10 is the highest version in {handle}",)
+        assert spec.digest == storage.directory_digest(str(path))
+        np.testing.assert_allclose(features(options, pixels)["feature"], pixels.mean((1, 2)), rtol=1e-5)

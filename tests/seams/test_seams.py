@@ -146,7 +146,7 @@ def test_the_modalities_of_other_models_are_named(tmp_path: Path) -> None:
     from tests.support.small_models import save_text_model
 
     path = save_text_model(tmp_path / "model")
-    with pytest.raises(ModelError, match=r"Expected a model of histograms \[B, 256\] or images \[B, H, W, 3\], found"):
+    with pytest.raises(ModelError, match=r"Expected a model of histograms \[B, 256\] or images .*found a text"):
         beam_job.inspect_model(str(path))
 
 

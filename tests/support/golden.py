@@ -22,7 +22,7 @@ def golden_features(choice: EngineChoice = EngineChoice()) -> dict[str, Float32A
     """Features of the original photographs in the wheels, with our decoding and an engine."""
     spec = describe_model(ModelOptions())
     features = {}
-    engine = load_engine(choice, spec, 1, 1)
+    engine = load_engine(choice, spec, 1)
     for name in NAMES:
         directory = package_directory(PHOTOGRAPHS[name].package)
         assert directory is not None

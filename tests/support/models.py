@@ -12,4 +12,4 @@ from beam_job.models.spec import describe_model
 
 def features(options: ModelOptions, batch: np.ndarray) -> dict[str, np.ndarray]:
     """The features of a batch that is in the model's convention already, by TensorFlow."""
-    return dict(load_engine(EngineChoice(), describe_model(options), len(batch), 1).run(batch))
+    return dict(load_engine(EngineChoice(batch_size=len(batch)), describe_model(options), 1).run(batch))

@@ -17,8 +17,9 @@ from beam_job.core.records import Float32Array
 from beam_job.core.values import ImageSize
 from beam_job.modalities.base import FrozenInput, InputRequest, Modality, ModelInput, Shape
 from beam_job.modalities.image.decoding import decode_image, decode_pixels, image_suffixes, is_image, missing_extras
+from beam_job.modalities.image.layout import Layout
 from beam_job.modalities.image.policy import FAST, DecodePolicy
-from beam_job.modalities.image.preprocessing import Preprocessing, choose_convention
+from beam_job.modalities.image.preprocessing import Preprocessing, choose_convention, range_note
 
 _CHANNELS = 3
 _GRAY = 127.5
@@ -33,13 +34,16 @@ class ImageModality(Modality):
     Attributes:
       input: From an image to the model's input.
       policy: How bytes become pixels.
+      note: What the user should know of how the range was chosen; empty for nothing.
     """
 
     input: Preprocessing
     policy: DecodePolicy
+    note: str = ""
 
     name: ClassVar[str] = "image"
-    takes: ClassVar[str] = "images [B, H, W, 3]"
+    takes: ClassVar[str] = "images [B, H, W, C] or [B, C, H, W], with C 3 or 1"
+    size_option: ClassVar[str] = "--image_size"
     suffixes: ClassVar[frozenset[str]] = image_suffixes()
     extras: ClassVar[Mapping[str, str]] = missing_extras()
     input_dtype: ClassVar[str] = "float32"
@@ -48,13 +52,11 @@ class ImageModality(Modality):
     @classmethod
     def matches(cls, declared: ModelInput) -> bool:
         number = declared.dtype.startswith(("float", "bfloat", "int", "uint"))
-        if declared.shape is None:
-            return number
-        return number and len(declared.shape) == 4 and declared.shape[3] in (None, _CHANNELS)
+        return number and Layout.of(declared.shape) is not None
 
     @classmethod
     def input_shape(cls, declared: ModelInput, request: InputRequest) -> Shape:
-        height, width = (None, None) if declared.shape is None else declared.shape[1:3]
+        height, width = _layout(declared).lengths(declared.shape)
         if request.size is None:
             if height is None or width is None:
                 raise FlagNeededError(
@@ -74,8 +76,14 @@ class ImageModality(Modality):
         height, width, _ = frozen.shape
         assert height is not None and width is not None
         convention = choose_convention(frozen, model)
-        preprocessing = Preprocessing(ImageSize(height, width), convention, model.resize)
-        return cls(preprocessing, DecodePolicy(decode.decode, decode.max_image_pixels, decode.float_range))
+        layout = _layout(frozen.declared)
+        preprocessing = Preprocessing(ImageSize(height, width), convention, model.resize, layout)
+        note = range_note(frozen, model)
+        return cls(preprocessing, DecodePolicy(decode.decode, decode.max_image_pixels, decode.float_range), note)
+
+    @classmethod
+    def arranged(cls, batch: Any, declared: ModelInput) -> Any:
+        return _layout(declared).arranged(batch)
 
     @classmethod
     def recognises(cls, start: bytes) -> bool:
@@ -105,6 +113,9 @@ class ImageModality(Modality):
         scaled: Float32Array = self.input.convention.scale(gray)
         return scaled
 
+    def notes(self) -> list[str]:
+        return [self.note] if self.note else []
+
     def preprocessing(self) -> dict[str, Any]:
         return self.input.to_json()
 
@@ -115,3 +126,9 @@ class ImageModality(Modality):
         from beam_job.modalities.image.serving import prepare_images
 
         return prepare_images(contents, self.input, self.policy)
+
+
+def _layout(declared: ModelInput) -> Layout:
+    layout = Layout.of(declared.shape)
+    assert layout is not None, "the modality matches the input"
+    return layout

@@ -11,7 +11,8 @@ import numpy as np
 from beam_job.core.errors import FlagNeededError, ModelError
 from beam_job.core.options import ModelOptions
 from beam_job.core.values import ImageSize, ValueRange
-from beam_job.modalities.base import FrozenInput
+from beam_job.modalities.base import FirstSteps, FrozenInput
+from beam_job.modalities.image.layout import PLAIN, Layout
 
 Triple = tuple[float, float, float]
 
@@ -61,6 +62,11 @@ class Convention:
 
 UNIT = Convention(ValueRange(0.0, 1.0))
 RAW = Convention(ValueRange(0.0, 255.0))
+_UNIT, _BYTES = UNIT.input_range, RAW.input_range
+_WORDS = ValueRange(0.0, 65535.0)
+_ROUNDING = 0.01  # 1/127.5 and 1/128 are both met
+_RISING = 5.0  # of 255
+_RANGES = "--input_range=0,1 (the convention of TF Hub), --input_range=-1,1, --input_range=0,255 or --preprocess=caffe"
 # The modes of keras.applications.imagenet_utils.preprocess_input, with its constants.
 KERAS_CONVENTIONS: Mapping[str, Convention] = {
     "caffe": Convention(ValueRange(0.0, 255.0), "BGR", mean=(103.939, 116.779, 123.68)),
@@ -77,11 +83,13 @@ class Preprocessing:
       size: Height and width in pixels.
       convention: How pixels become numbers.
       resize: ``bilinear``, ``antialias`` or ``crop``, as in the option.
+      layout: How the model's input holds an image; the frozen graph arranges it.
     """
 
     size: ImageSize
     convention: Convention
     resize: str = "bilinear"
+    layout: Layout = PLAIN
 
     def to_json(self) -> dict[str, Any]:
         """The field ``preprocessing`` of run.json."""
@@ -93,32 +101,90 @@ class Preprocessing:
             "input_range": [convention.input_range.low, convention.input_range.high],
             "mean": list(convention.mean) if convention.mean else None,
             "deviation": list(convention.deviation) if convention.deviation else None,
+            **self.layout.to_json(),
         }
 
 
 def choose_convention(frozen: FrozenInput, options: ModelOptions) -> Convention:
-    """The convention that flags ask for, or that the publisher declares; they must not contradict each other.
+    """The convention that flags ask for, that the publisher declares, or that the model itself shows.
 
     Raises:
-      FlagNeededError: neither declares the range.
-      ModelError: they contradict each other.
+      FlagNeededError: none of them declares the range.
+      ModelError: flags contradict the publisher, or the model's type does not hold the range.
     """
     if options.preprocess and options.input_range:
         raise ModelError("Give either --input_range or --preprocess, found both.")
     wanted = KERAS_CONVENTIONS[options.preprocess] if options.preprocess else None
     if options.input_range:
         wanted = Convention(options.input_range)
-    known: Convention | None = frozen.convention or (RAW if frozen.integer else None)
-    if wanted and known and wanted != known:
+    dtype = frozen.declared.dtype
+    certain: Convention | None = frozen.convention or (RAW if dtype == "uint8" else None)
+    if wanted and certain and wanted != certain:
         raise ModelError(
-            f"The model {frozen.handle} takes pixels in {known.input_range} ({known.channels}"
-            f"{', minus a mean' if known.mean else ''}); leave out --input_range and --preprocess, or convert it."
+            f"The model {frozen.handle} takes pixels in {certain.input_range} ({certain.channels}"
+            f"{', minus a mean' if certain.mean else ''}); leave out --input_range and --preprocess, or convert it."
         )
-    convention = wanted or known
+    convention = wanted or certain or _shown(frozen)
     if convention is None:
+        ranges = "--input_range=-128,127 or --input_range=0,127" if dtype == "int8" else _RANGES
         raise FlagNeededError(
-            f"The model {frozen.handle} does not declare the range of its pixels; give --input_range=0,1 (the "
-            f"convention of TF Hub), --input_range=-1,1, --input_range=0,255 or --preprocess=caffe, as its publisher "
+            f"The model {frozen.handle} does not declare the range of its pixels; give {ranges}, as its publisher "
             f"documents."
         )
+    if not _fits(convention.input_range, dtype):
+        limits = np.iinfo(dtype)
+        raise ModelError(
+            f"The model {frozen.handle} takes {dtype}, which holds {limits.min} to {limits.max}, found the range "
+            f"{convention.input_range}."
+        )
     return convention
+
+
+def range_note(frozen: FrozenInput, options: ModelOptions) -> str:
+    """What the user should know of the range that was chosen; empty for nothing."""
+    shown = range_of(frozen.first_steps) if frozen.first_steps else None
+    if shown is None or frozen.convention or frozen.declared.dtype == "uint8":
+        return ""
+    if not options.input_range and not options.preprocess:
+        return f"the model itself begins with a scaling from pixels in {shown}, so it is given these"
+    if options.input_range and options.input_range != shown:
+        return f"the model itself begins with a scaling from pixels in {shown}, and is given {options.input_range}"
+    return ""
+
+
+def range_of(steps: FirstSteps) -> ValueRange | None:
+    """The range of the pixels that a model scales itself, or None where its arithmetic does not tell.
+
+    A scaling to [0, 1] or [-1, 1] tells where it starts from. So does a mean that is subtracted, if it is above 1: then
+    pixels reach further than that. Photographs are brightest in red, so means that rise may be those of BGR, which a
+    range alone does not say.
+    """
+    factor, offset = np.broadcast_arrays(np.asarray(steps.factor), np.asarray(steps.offset))
+    for pixels, scaled in ((_BYTES, (0, 1)), (_BYTES, (-1, 1)), (_UNIT, (-1, 1)), (_WORDS, (0, 1)), (_WORDS, (-1, 1))):
+        low, high = pixels.low * factor + offset, pixels.high * factor + offset
+        if np.allclose(low, scaled[0], atol=_ROUNDING) and np.allclose(high, scaled[1], atol=_ROUNDING):
+            return pixels
+    mean = -offset / np.where(factor, factor, np.inf)
+    likely = np.all(factor > 0) and np.all(mean > 1) and np.all(mean < _BYTES.high)
+    return _BYTES if likely and mean[-1] - mean[0] < _RISING else None
+
+
+def _shown(frozen: FrozenInput) -> Convention | None:
+    """The convention that the model itself shows, by the type of its input or by what it begins with."""
+    dtype = frozen.declared.dtype
+    shown = range_of(frozen.first_steps) if frozen.first_steps else None
+    if shown and _fits(shown, dtype):
+        return Convention(shown)
+    return RAW if _is_integer(dtype) and _fits(RAW.input_range, dtype) else None
+
+
+def _fits(values: ValueRange, dtype: str) -> bool:
+    """Whether a type holds a range of values."""
+    if not _is_integer(dtype):
+        return True
+    limits = np.iinfo(dtype)
+    return bool(limits.min <= values.low and values.high <= limits.max)
+
+
+def _is_integer(dtype: str) -> bool:
+    return dtype.startswith(("int", "uint"))

@@ -7,7 +7,65 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from beam_job.core.values import DEFAULT_LAYER, ImageSize
-from beam_job.modalities.base import ModelInput, Shape
+from beam_job.modalities.base import ModelInput
+
+# Arguments that switch a model to training; called with False.
+SWITCHES = frozenset(("training", "is_training", "train"))
+
+
+@dataclasses.dataclass(frozen=True)
+class LoadRequest:
+    """Which model a loader loads, and how; travels to a separate process as JSON.
+
+    Attributes:
+      handle: What the user calls the model, for messages.
+      form: The loader, by its name in the registry.
+      path: See :class:`beam_job.models.sources.base.Artefact`; weights likewise.
+      weights: See there.
+      size: Height and width of images, or None for what the model itself fixes.
+      signature: The signature to call a SavedModel through, or None.
+      tags: The tags of the graph of a SavedModel that holds several, or None.
+      trusted: Whether code that the model holds may run.
+    """
+
+    handle: str
+    form: str
+    path: str
+    weights: str | None = None
+    size: tuple[int, int] | None = None
+    signature: str | None = None
+    tags: tuple[str, ...] | None = None
+    trusted: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """Every attribute."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> LoadRequest:
+        """The request that :meth:`to_json` described."""
+        lists = {name: content[name] and tuple(content[name]) for name in ("size", "tags")}
+        return cls(**{**content, **lists})
+
+    @property
+    def image_size(self) -> ImageSize | None:
+        """``size`` as an option has it."""
+        return ImageSize(*self.size) if self.size else None
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerInfo:
+    """A layer of a model.
+
+    Attributes:
+      path: Its name, after the names of the models that it is in: ``backbone/block_13``.
+      kind: Its class.
+      parameters: How many numbers it was trained to, those of the layers in it included.
+    """
+
+    path: str
+    kind: str
+    parameters: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,42 +73,68 @@ class LoadedModel:
     """A model in this process, in inference mode.
 
     Attributes:
-      input: Its one input.
-      outputs: Name to shape for one example, where it is known, of its outputs and, for Keras, its layers. ``default``
-        is among them when the model has a default output.
-      call: From a batch of the input's type and some of those names to a tensor per name.
-      parameters: Number of parameters, or None when it follows from the variables that are read.
+      inputs: Its one input; several where it was traced for several shapes.
+      outputs: Names of its outputs. ``default`` is among them when it has a default output.
+      call: From a batch of the input's type and some names to a tensor for each of those that the model has; names are
+        those of outputs and layers.
       owner: Must stay alive as long as ``call`` is used.
+      layers: Its layers, if it tells them.
+      parameters: Number of parameters, or None when it follows from the variables that are read.
+      notes: What the user should know of how it was read.
     """
 
-    input: ModelInput
-    outputs: Mapping[str, Shape | None]
+    inputs: tuple[ModelInput, ...]
+    outputs: tuple[str, ...]
     call: Callable[[Any, Sequence[str]], Mapping[str, Any]]
-    parameters: int | None
     owner: Any
+    layers: tuple[LayerInfo, ...] = ()
+    parameters: int | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name that ``call`` knows."""
+        return tuple(dict.fromkeys((*self.outputs, *(layer.path for layer in self.layers))))
 
     @property
     def default_names(self) -> tuple[str, ...]:
         """The outputs to ask for when none is chosen: the default output, or else all of them."""
-        return (DEFAULT_LAYER,) if DEFAULT_LAYER in self.outputs else tuple(self.outputs)
+        return (DEFAULT_LAYER,) if DEFAULT_LAYER in self.outputs else self.outputs
 
 
 class Loader(Protocol):
     """Loads an artefact of one form."""
 
-    def __call__(self, path: str, weights: str | None, size: ImageSize | None) -> LoadedModel:
-        """The model at ``path``.
-
-        Args:
-          path: See :class:`beam_job.models.sources.base.Artefact`.
-          weights: Likewise.
-          size: The image size that it will be used with, for architectures that are built for one.
+    def __call__(self, request: LoadRequest) -> LoadedModel:
+        """The model.
 
         Raises:
           ModelError: it cannot be loaded, or does not have exactly one input.
         """
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or the name of its class."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def by_name(answer: Any) -> dict[str, Any]:
+    """What a model answers, or its specifications, by name.
+
+    ``default`` for one array, ``output_0`` and so on for several; what is nested is divided by a slash.
+
+    >>> by_name({"boxes": 1, "scores": [2, 3]})
+    {'boxes': 1, 'scores/output_0': 2, 'scores/output_1': 3}
+    >>> by_name([{"embedding": 1}])
+    {'default': 1, 'embedding': 1}
+    """
+    if isinstance(answer, (list, tuple)) and len(answer) == 1:
+        return by_name(answer[0])
+    if isinstance(answer, (list, tuple)):
+        answer = {f"output_{number}": part for number, part in enumerate(answer)}
+    if not isinstance(answer, Mapping):
+        return {DEFAULT_LAYER: answer}
+    flat: dict[str, Any] = {}
+    for name, part in answer.items():
+        for inner, value in by_name(part).items():
+            if inner != DEFAULT_LAYER:
+                flat[f"{name}/{inner}"] = value
+            elif not isinstance(part, Mapping):
+                flat[name] = value
+    only = {DEFAULT_LAYER: next(iter(flat.values()))} if len(flat) == 1 else {}
+    return {**only, **flat}

@@ -2,160 +2,146 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import dataclasses
+import functools
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from beam_job.core.errors import ModelError
-from beam_job.core.values import DEFAULT_LAYER, ImageSize
-from beam_job.modalities.base import ModelInput, Shape
-from beam_job.modalities.selection import modality_of
-from beam_job.models.loaders.base import LoadedModel, first_line
+from beam_job.core.errors import ModelError, reason_of
+from beam_job.modalities.base import ModelInput
+from beam_job.modalities.selection import find_modality
+from beam_job.models.loaders.base import SWITCHES, LoadedModel, LoadRequest, by_name
+from beam_job.models.loaders.entry_points import CALL, EntryPoint, declared_input, is_switch, loaded_model
 from beam_job.runtime.tensorflow import import_tensorflow
 
-# The signatures that a model that is not callable is called through, in order of preference.
-SIGNATURES = ("serving_default", "serve", "image_feature_vector", "default")
+_UNKNOWN_OPERATION = re.compile(r"Op type not registered '([^']+)'")
+# Parts of the names of tensorflow-text's operations.
+_TEXT_OPERATION = re.compile(r"Token|Sentencepiece|UTF8|Bert|RegexSplit|Wordpiece|Sentence|Ngram|Utf8")
+_TAGS = re.compile(r"`tags=` argument|MetaGraph")
 
 
-def load_saved_model(path: str, weights: str | None, size: ImageSize | None) -> LoadedModel:
-    """A SavedModel, through its own call if it has one, otherwise through its preferred signature.
-
-    The outputs of its other signatures are known by name too.
-    """
+def load_saved_model(request: LoadRequest) -> LoadedModel:
+    """A SavedModel, through its own call if that takes examples, otherwise through the signature that does."""
     tf = import_tensorflow()
     try:
-        model = tf.saved_model.load(path)
-    except (OSError, ValueError, KeyError, RuntimeError, tf.errors.OpError) as error:
-        raise ModelError(f"The SavedModel at {path} cannot be loaded: {first_line(error)}") from None
-    signatures: dict[str, Any] = dict(getattr(model, "signatures", {}))
-    declared, own, main = _callable(model) if callable(model) else _signature(signatures)
-    others = {
-        output: (name, spec)
-        for name in sorted(signatures, key=_rank, reverse=True)  # the preferred signature overwrites the others
-        for output, spec in _by_name(signatures[name].structured_outputs).items()
-        if output not in own
-    }
-
-    def call(batch: Any, names: Sequence[str]) -> Mapping[str, Any]:
-        answers = dict(main(batch)) if own.keys() & set(names) else {}
-        for name in {others[wanted][0] for wanted in names if wanted in others}:
-            found = _by_name(_call_signature(signatures[name], name, batch))
-            answers.update({wanted: found[wanted] for wanted in names if others.get(wanted, ("",))[0] == name})
-        return {wanted: answers[wanted] for wanted in names}
-
-    shapes = {name: _shape(spec) for name, spec in own.items()}
-    shapes.update({name: _shape(spec) for name, (_, spec) in others.items()})
-    return LoadedModel(declared, shapes, call, None, model)
+        model = tf.saved_model.load(request.path, request.tags)
+    except Exception as error:  # TensorFlow raises whatever damaged files lead to
+        raise ModelError(explained(error, request)) from None
+    points = [*_own_call(model, request), *_signatures(dict(getattr(model, "signatures", {})))]
+    return loaded_model(points, request.signature, model)
 
 
-_Main = tuple[ModelInput, dict[str, Any], Callable[[Any], dict[str, Any]]]
+def explained(error: Exception, request: LoadRequest) -> str:
+    """What a SavedModel that cannot be loaded lacks, in a sentence."""
+    words, path = str(error), Path(request.path)
+    if operation := _UNKNOWN_OPERATION.search(words):
+        name = operation[1]
+        if _TEXT_OPERATION.search(name):
+            return (
+                f"Expected a model of images, found a text model at {request.handle}: it needs the operation {name} "
+                f"of the package tensorflow-text."
+            )
+        return f"The model at {request.handle} needs the operation {name}, which this TensorFlow does not have."
+    if _TAGS.search(words) and (found := _tag_sets(request.path)):
+        wanted = ",".join(request.tags or ())
+        what = f"has no graph with the tags {wanted}" if wanted else "holds several graphs"
+        return f"The SavedModel at {request.handle} {what}; choose with --tags: {' or '.join(found)}."
+    if not (path / "variables").is_dir() and ("TensorSliceReader" in words or "variables" in words):
+        return f"The SavedModel at {request.handle} lacks its directory 'variables'; copy the whole directory."
+    return f"The SavedModel at {request.handle} cannot be loaded: {reason_of(error)}"
 
 
-def _callable(model: Any) -> _Main:
-    """Input, outputs and call of a reusable SavedModel."""
-    functions = [function for function in _concrete_functions(model) if _declared_input(function) is not None]
-    known = functions[0] if functions else None
-    declared = _declared_input(known) if known else None
-    outputs = _by_name(known.structured_outputs if known else None)
-    return declared or ModelInput("inputs", "float32", None), outputs, lambda batch: _by_name(_call(model, batch))
+def _tag_sets(path: str) -> list[str]:
+    """The tags of the graphs of a SavedModel, as --tags takes them."""
+    from tensorflow.python.tools import saved_model_utils
+
+    return sorted(",".join(sorted(tags)) for tags in saved_model_utils.get_saved_model_tag_sets(path) if tags)
 
 
-def _signature(signatures: Mapping[str, Any]) -> _Main:
-    """Input, outputs and call of the preferred signature."""
-    name = main_signature(signatures)
-    signature = signatures[name]
-    declared = _input(signature, name)
-    return (
-        declared,
-        _by_name(signature.structured_outputs),
-        lambda batch: _by_name(_call_signature(signature, name, batch)),
-    )
+def _signatures(signatures: Mapping[str, Any]) -> Iterator[EntryPoint]:
+    """The signatures of a model; switches to training are off."""
+    tf = import_tensorflow()
+
+    def called(signature: Any, inputs: Iterable[str], switches: Iterable[str], batch: Any) -> dict[str, Any]:
+        off = dict.fromkeys(switches, tf.constant(False))
+        return by_name(signature(**dict.fromkeys(inputs, batch), **off))
+
+    for name, signature in signatures.items():
+        _, specs = signature.structured_input_signature
+        declared = [declared_input(argument, spec) for argument, spec in specs.items()]
+        inputs = {argument.name: (argument,) for argument in declared if not is_switch(argument)}
+        switches = [argument.name for argument in declared if is_switch(argument)]
+        call = functools.partial(called, signature, tuple(inputs), switches)
+        yield EntryPoint(name, inputs, tuple(by_name(signature.structured_outputs)), call)
 
 
-def _by_name(answer: Any) -> dict[str, Any]:
-    """What a model returns, or its specs, by name: ``default`` for one array, ``output_0`` ... for several."""
-    if isinstance(answer, Mapping):
-        only = {DEFAULT_LAYER: next(iter(answer.values()))} if len(answer) == 1 else {}
-        return {**only, **answer}
-    if isinstance(answer, (list, tuple)) and len(answer) != 1:
-        return {f"output_{number}": part for number, part in enumerate(answer)}
-    return {DEFAULT_LAYER: answer[0] if isinstance(answer, (list, tuple)) else answer}
+@dataclasses.dataclass(frozen=True)
+class _Trace:
+    """One of the functions that a model's call was traced to.
+
+    Attributes:
+      inputs: Its inputs, by the name of the argument.
+      others: The values of its other arguments that have no default, or that switch to training, which is off.
+      training: Whether it was traced for training.
+      outputs: The names of its outputs.
+    """
+
+    inputs: Mapping[str, ModelInput]
+    others: Mapping[str, Any]
+    training: bool
+    outputs: tuple[str, ...]
+
+    @classmethod
+    def of(cls, function: Any, defaults: Collection[str]) -> _Trace:
+        """The trace of a concrete function of a call whose arguments ``defaults`` may be left out."""
+        tf = import_tensorflow()
+        inputs: dict[str, ModelInput] = {}
+        others: dict[str, Any] = {}
+        for name, parameter in function.function_type.parameters.items():
+            constraint = parameter.type_constraint
+            if name in defaults and name not in SWITCHES:
+                continue
+            if hasattr(constraint, "value"):  # a Python value
+                others[name] = constraint.value
+            elif not isinstance(constraint, tf.TensorSpec):  # a structure of several
+                inputs[name] = ModelInput(name, type(constraint).__name__.lower(), None)
+            elif is_switch(declared_input(name, constraint)):
+                others[name] = tf.constant(False)
+            else:
+                inputs[name] = declared_input(constraint.name or name, constraint)
+        training = any(name in SWITCHES and isinstance(value, (bool, int)) and value for name, value in others.items())
+        return cls(inputs, others, training, tuple(by_name(function.structured_outputs)))
 
 
-def _rank(name: str) -> int:
-    return SIGNATURES.index(name) if name in SIGNATURES else len(SIGNATURES)
-
-
-def main_signature(signatures: Mapping[str, Any]) -> str:
-    """The name of the signature to call a model through.
+def _own_call(model: Any, request: LoadRequest) -> Iterator[EntryPoint]:
+    """The call of a reusable SavedModel, as it was traced for inference.
 
     Raises:
-      ModelError: there is none, or none is preferred.
+      ModelError: it was traced for training only.
     """
-    best = min(signatures, key=_rank, default=None)
-    if best is None or (_rank(best) == len(SIGNATURES) and len(signatures) > 1):
-        found = ", ".join(sorted(signatures)) or "none"
+    call_function = model.__call__ if callable(model) else None
+    parameters = getattr(getattr(call_function, "function_type", None), "parameters", {})
+    defaults = {name for name, parameter in parameters.items() if parameter.optional}
+    traces = [_Trace.of(function, defaults) for function in getattr(call_function, "concrete_functions", ())]
+    usable = [trace for trace in traces if not trace.training]
+    if traces and not usable:
         raise ModelError(
-            f"Expected a model that can be called, or a signature {' or '.join(SIGNATURES)}; its signatures: {found}."
+            f"Expected a model in inference mode, but the call of {request.handle} was traced for training only; call "
+            f"it once with training=False before it is saved."
         )
-    return best
+    if not usable:
+        return
+    main = next((trace for trace in usable if _takes_examples(trace)), usable[0])
+    alike = [trace for trace in usable if list(trace.inputs) == list(main.inputs) and _takes_examples(trace)] or [main]
+    inputs = {name: tuple(dict.fromkeys(trace.inputs[name] for trace in alike)) for name in main.inputs}
+
+    def call(batch: Any) -> dict[str, Any]:
+        return by_name(model(**dict.fromkeys(main.inputs, batch), **main.others))
+
+    yield EntryPoint(CALL, inputs, main.outputs, call)
 
 
-def _input(signature: Any, name: str) -> ModelInput:
-    """The one input of a signature."""
-    _, inputs = signature.structured_input_signature
-    return only_input(name, {argument: (spec.dtype, spec.shape) for argument, spec in inputs.items()})
-
-
-def only_input(signature: str, inputs: Mapping[str, tuple[Any, Any]]) -> ModelInput:
-    """The one input of a signature.
-
-    Args:
-      signature: The signature's name.
-      inputs: Name of the input to its DType and its TensorShape.
-
-    Raises:
-      ModelError: there are several inputs, or none.
-    """
-    if len(inputs) != 1:
-        found = ", ".join(inputs) or "none"
-        raise ModelError(f"Expected a model with one input; its signature {signature!r} has {found}.")
-    ((argument, (dtype, shape)),) = inputs.items()
-    return ModelInput(argument, dtype.name, None if shape.rank is None else tuple(shape.as_list()))
-
-
-def _shape(spec: Any) -> Shape | None:
-    shape = getattr(spec, "shape", None)
-    return tuple(shape.as_list()[1:]) if shape is not None and shape.rank else None
-
-
-def _call_signature(signature: Any, name: str, batch: Any) -> Mapping[str, Any]:
-    declared, tf = _input(signature, name), import_tensorflow()
-    answer: Mapping[str, Any] = signature(**{declared.name: tf.cast(batch, declared.dtype)})
-    return answer
-
-
-def _concrete_functions(model: Any) -> list[Any]:
-    return list(getattr(model.__call__, "concrete_functions", []))
-
-
-def _declared_input(function: Any) -> ModelInput | None:
-    """The first argument of a concrete function, when it is what a modality takes."""
-    positional, _ = function.structured_input_signature
-    spec = positional[0] if positional else None
-    shape = getattr(spec, "shape", None)
-    if spec is None or shape is None or shape.rank is None:
-        return None
-    declared = ModelInput(spec.name or "inputs", spec.dtype.name, tuple(shape.as_list()))
-    try:
-        modality_of(declared)
-    except ModelError:
-        return None
-    return declared
-
-
-def _call(model: Any, batch: Any) -> Any:
-    """Calls a reusable SavedModel in inference mode; a model without a ``training`` argument has no other mode."""
-    try:
-        return model(batch, training=False)
-    except (TypeError, ValueError):
-        return model(batch)
+def _takes_examples(trace: _Trace) -> bool:
+    return len(trace.inputs) == 1 and all(find_modality(declared) for declared in trace.inputs.values())

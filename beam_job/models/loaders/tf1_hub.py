@@ -2,58 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from beam_job.core.errors import ModelError
-from beam_job.core.values import DEFAULT_LAYER, ImageSize
-from beam_job.modalities.base import Shape
-from beam_job.models.loaders.base import LoadedModel, first_line
-from beam_job.models.loaders.saved_model import main_signature, only_input
+from beam_job.models.branches import source_of
+from beam_job.models.loaders.base import LoadedModel, LoadRequest, by_name
+from beam_job.models.loaders.entry_points import EntryPoint, declared_input, is_switch, loaded_model
+from beam_job.models.loaders.saved_model import explained
 from beam_job.runtime.tensorflow import import_tensorflow
 
+_PREFIX = "module_"
 
-def load_tf1_module(path: str, weights: str | None, size: ImageSize | None) -> LoadedModel:
+
+def load_tf1_module(request: LoadRequest) -> LoadedModel:
     """A TF1 module, frozen in a TensorFlow 1 session, which knows the kinds of variables that such modules have."""
     tf = import_tensorflow()
     v1 = tf.compat.v1
     with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
         try:
-            meta_graph = v1.saved_model.load(session, [], path)
-        except (OSError, ValueError, KeyError, RuntimeError, tf.errors.OpError) as error:
-            raise ModelError(f"The TF1 module at {path} cannot be loaded: {first_line(error)}") from None
-        signatures = dict(meta_graph.signature_def)
-        name = main_signature(signatures)
-        inputs = signatures[name].inputs
-        types = {
-            argument: (tf.as_dtype(info.dtype), tf.TensorShape(info.tensor_shape)) for argument, info in inputs.items()
-        }
-        declared = only_input(name, types)
-        source = inputs[declared.name].name
-        tensors = {
-            output: info.name
-            for signature in (*signatures.values(), signatures[name])  # the preferred signature overwrites the others
-            for output, info in signature.outputs.items()
-        }
-        own = signatures[name].outputs
-        if len(own) == 1:
-            tensors[DEFAULT_LAYER] = next(iter(own.values())).name
-        shapes: dict[str, Shape | None] = {
-            output: _shape(graph.get_tensor_by_name(tensor)) for output, tensor in tensors.items()
-        }
-        nodes = [tensor.partition(":")[0] for tensor in tensors.values()]
-        frozen = v1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), nodes)
+            signatures = dict(v1.saved_model.load(session, [], request.path).signature_def)
+            tensors = [info.name for signature in signatures.values() for info in signature.outputs.values()]
+            nodes = [tensor.partition(":")[0] for tensor in tensors]
+            frozen = v1.graph_util.convert_variables_to_constants(session, graph.as_graph_def(), nodes)
+            _rename_functions(frozen)
+            # As a function of its own, so that nothing orders its nodes, which may be in loops.
+            whole = v1.wrap_function(lambda: tf.import_graph_def(frozen, name=""), [])
+        except Exception as error:  # TensorFlow raises whatever damaged files lead to
+            raise ModelError(explained(error, request)) from None
         parameters = sum(int(np.prod(variable.shape)) for variable in v1.global_variables())
-
-    def call(batch: Any, names: Sequence[str]) -> Mapping[str, Any]:
-        wanted = [tensors[output] for output in names]
-        answers = tf.import_graph_def(frozen, {source: batch}, return_elements=wanted, name="")
-        return dict(zip(names, answers, strict=True))
-
-    return LoadedModel(declared, shapes, call, parameters, frozen)
+    points = [_entry_point(name, signature, whole) for name, signature in signatures.items()]
+    return loaded_model(points, request.signature, whole, parameters)
 
 
-def _shape(tensor: Any) -> Shape | None:
-    return tuple(tensor.shape.as_list()[1:]) if tensor.shape.rank else None
+def _entry_point(name: str, signature: Any, whole: Any) -> EntryPoint:
+    """An entry point that is a part of the whole graph."""
+    tf = import_tensorflow()
+    declared = {
+        info.name: declared_input(argument, tf.TensorSpec(tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype)))
+        for argument, info in signature.inputs.items()
+    }
+    outputs = by_name({output: info.name for output, info in signature.outputs.items()})
+
+    def call(batch: Any) -> Mapping[str, Any]:
+        nodes = {operation.name for operation in whole.graph.get_operations()}
+        given = {
+            tensor: tf.constant(False) if is_switch(argument) else batch
+            for tensor, argument in declared.items()
+            if source_of(tensor) in nodes  # freezing drops a switch that nothing reads
+        }
+        element = whole.graph.as_graph_element
+        part = whole.prune([element(tensor) for tensor in given], [element(tensor) for tensor in outputs.values()])
+        return dict(zip(outputs, part(*given.values()), strict=True))
+
+    inputs = {argument.name: (argument,) for argument in declared.values() if not is_switch(argument)}
+    return EntryPoint(name, inputs, tuple(outputs), call)
+
+
+def _rename_functions(definition: Any) -> None:
+    """Gives the functions of a graph names that freezing, which numbers them, does not give again."""
+    library = {function.signature.name for function in definition.library.function}
+    for function in definition.library.function:
+        function.signature.name = f"{_PREFIX}{function.signature.name}"
+    for nodes in (definition.node, *(function.node_def for function in definition.library.function)):
+        for node in nodes:
+            for attribute in node.attr.values():
+                for called in (attribute.func, *attribute.list.func):
+                    if called.name in library:
+                        called.name = f"{_PREFIX}{called.name}"

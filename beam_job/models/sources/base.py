@@ -20,6 +20,7 @@ class Artefact:
       size: The image size that its publisher recommends, or None.
       convention: How its publisher maps examples to numbers, in the modality's own terms, or None.
       weights: A weights file beside the architecture, or None.
+      notes: What the user should know of how it was found.
     """
 
     form: str
@@ -28,6 +29,7 @@ class Artefact:
     size: ImageSize | None = None
     convention: Any = None
     weights: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 class ModelSource(Protocol):

@@ -6,8 +6,11 @@ import hashlib
 from pathlib import Path
 
 from beam_job.core.errors import ModelError
+from beam_job.models.sources.other_formats import of_content
 from beam_job.runtime import storage
 from beam_job.runtime.cache import cache_key, cached_directory
+
+_START = 256  # bytes that tell what a file is
 
 
 def local_file(handle: str) -> tuple[Path, str]:
@@ -21,6 +24,9 @@ def local_file(handle: str) -> tuple[Path, str]:
         if not storage.is_local(path):
             path = str(_copy_file(path))
         with open(path, "rb") as file:
+            if what := of_content(file.read(_START)):
+                raise ModelError(f"Expected a model or its weights at {handle}, found {what}.")
+            file.seek(0)
             return Path(path), hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         raise ModelError(f"There is no file at {handle}.") from None

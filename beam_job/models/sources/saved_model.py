@@ -5,11 +5,11 @@ from __future__ import annotations
 import tarfile
 from pathlib import Path
 
-from beam_job.core.errors import ModelError
+from beam_job.core.errors import ModelError, reason_of
 from beam_job.core.options import ModelOptions
-from beam_job.models.loaders.base import first_line
 from beam_job.models.sources.base import Artefact
 from beam_job.models.sources.files import local_directory, local_file
+from beam_job.models.sources.other_formats import of_directory
 from beam_job.runtime import storage
 from beam_job.runtime.cache import cached_directory
 
@@ -32,12 +32,15 @@ class SavedModelDirectory:
     def fetch(options: ModelOptions) -> Artefact:
         handle = options.model
         try:
-            path = local_directory(handle)
+            version = _serving_version(storage.absolute(handle))
+            path = local_directory(storage.join(handle, version) if version else handle)
         except FileNotFoundError:
             raise ModelError(f"There is no SavedModel at {handle}: nothing is there.") from None
         except (OSError, ValueError) as error:
             raise ModelError(f"The model at {handle} cannot be read: {error}") from None
-        return Artefact(saved_model_form(path, handle), str(path), storage.directory_digest(str(path)))
+        notes = (f"{version} is the highest version in {handle}",) if version else ()
+        digest = storage.directory_digest(str(path))
+        return Artefact(saved_model_form(path, handle), str(path), digest, notes=notes)
 
 
 class SavedModelArchive:
@@ -62,8 +65,17 @@ def saved_model_form(path: Path, handle: str) -> str:
       ModelError: it holds no SavedModel.
     """
     if not any((path / name).is_file() for name in _GRAPH_FILES):
-        raise ModelError(f"Expected a SavedModel with a file {_GRAPH_FILES[0]} at {handle}, found none.")
+        found = of_directory(path) or "no such file"
+        raise ModelError(f"Expected a SavedModel with a file {_GRAPH_FILES[0]} at {handle}, found {found}.")
     return "tf1_hub" if (path / _TF1_MARK).is_file() else "saved_model"
+
+
+def _serving_version(root: str) -> str | None:
+    """The highest version in a directory of TensorFlow Serving, which has a SavedModel per version; None elsewhere."""
+    if any(storage.exists(storage.join(root, name)) for name in _GRAPH_FILES):
+        return None
+    folders = [folder.rstrip("/").rpartition("/")[2] for folder in storage.list_folders(root) or ()]
+    return max((name for name in folders if name.isdecimal()), key=int, default=None)
 
 
 def _unpack(archive: Path, handle: str, folder: Path) -> None:
@@ -77,7 +89,7 @@ def _unpack(archive: Path, handle: str, folder: Path) -> None:
     except tarfile.FilterError as error:
         raise ModelError(f"The archive {handle} is not unpacked: {error}.") from None
     except (tarfile.TarError, EOFError, OSError, ValueError) as error:
-        raise ModelError(f"Expected a complete .tar.gz at {handle}, found: {first_line(error)}.") from None
+        raise ModelError(f"Expected a complete .tar.gz at {handle}, found: {reason_of(error)}.") from None
 
 
 def _model_root(folder: Path, handle: str) -> Path:

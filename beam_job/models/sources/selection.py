@@ -9,6 +9,14 @@ from beam_job.models.efficientnet_lite import VARIANTS
 from beam_job.models.registry import MODEL_SOURCES
 from beam_job.models.sources.base import Artefact
 
+# Options to the forms of model that they go with, and what these are called.
+_GOES_WITH = {
+    "weights": (("keras_application",), "--model=keras:NAME"),
+    "signature": (("saved_model", "tf1_hub"), "a SavedModel"),
+    "tags": (("saved_model",), "a SavedModel"),
+    "trust_model_code": (("keras_file",), "a .keras or .h5 file"),
+}
+
 
 def fetch_model(options: ModelOptions) -> Artefact:
     """The model's artefact on this machine.
@@ -24,6 +32,7 @@ def fetch_model(options: ModelOptions) -> Artefact:
             f"handle, found {handle!r}{did_you_mean(handle, VARIANTS)}"
         )
     artefact = source.fetch(options)
-    if options.weights is not None and artefact.weights is None:
-        raise ModelError(f"--weights goes with --model=keras:NAME, found --model={handle}.")
+    for name, (forms, kind) in _GOES_WITH.items():
+        if getattr(options, name) and artefact.form not in forms:
+            raise ModelError(f"--{name} goes with {kind}, found --model={handle}.")
     return artefact

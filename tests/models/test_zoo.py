@@ -1,0 +1,78 @@
+"""Models in the forms that people export give the features of a direct call, or are refused by one sentence."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from beam_job.core.errors import ModelError
+from beam_job.core.option_fields import group_of
+from beam_job.core.options import ModelOptions
+from beam_job.core.records import Float32Array
+from beam_job.engines import comparison
+from beam_job.engines.base import EngineChoice
+from beam_job.engines.selection import choose_engine, load_engine
+from beam_job.models.spec import ModelSpec, describe_model
+from tests.support.zoo.form import Call, Form, images
+from tests.support.zoo.table import FORMS, table
+
+pytestmark = pytest.mark.usefixtures("in_this_process")
+
+
+def features(spec: ModelSpec, choice: EngineChoice) -> Float32Array:
+    """The features of the images as the job computes them, with full batches."""
+    engine = load_engine(choice, spec, 1)
+    examples = [spec.modality.prepare(image) for image in images()]
+    batches = [examples[start : start + choice.batch_size] for start in range(0, len(examples), choice.batch_size)]
+    answers = [engine.run(spec.modality.batch(batch)) for batch in batches]
+    return np.concatenate([values for answer in answers for values in answer.values()])
+
+
+def direct_features(call: Call) -> Float32Array:
+    """The features of the images, one by one."""
+    values = [tf.io.decode_png(image)[tf.newaxis] / 255 for image in images()]
+    answers = [tf.cast(call(tf.cast(value, tf.float32)), tf.float32).numpy() for value in values]
+    return np.concatenate([answer[:, np.newaxis] if answer.ndim == 1 else answer for answer in answers])
+
+
+@pytest.mark.parametrize("form", FORMS, ids=[form.name for form in FORMS])
+def test_a_form_of_model_gives_the_features_of_a_direct_call_or_is_refused(
+    form: Form, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if form.requires and importlib.util.find_spec(form.requires) is None:
+        pytest.skip(f"needs {form.requires}")
+    monkeypatch.setattr(comparison, "_TIMED_SECONDS", 0)
+    call = form.make(tmp_path / form.name)
+    options = group_of(ModelOptions, {"model": str(tmp_path / form.name), **form.options})
+    if form.says:
+        with pytest.raises(ModelError) as caught:
+            choose(options)
+        assert re.search(form.says, str(caught.value)), caught.value
+        assert "\n" not in str(caught.value)
+        return
+    assert call is not None, "a form that is not refused has a direct call"
+    expected = direct_features(call)
+    spec, chosen = choose(options)
+    differences = {}
+    for name in dict.fromkeys(("tensorflow", chosen.name)):
+        found = features(spec, EngineChoice(name, batch_size=chosen.batch_size))
+        assert found.shape == expected.shape
+        differences[name] = np.abs(found - expected).max() / np.abs(expected).max()
+    with capsys.disabled():
+        print(f"\n  {form.what:62} " + "  ".join(f"{name} {value:.0e}" for name, value in differences.items()), end="")
+    assert max(differences.values()) <= form.tolerance
+
+
+def choose(options: ModelOptions) -> tuple[ModelSpec, EngineChoice]:
+    """What a launch makes of a model."""
+    spec = describe_model(options)
+    return spec, choose_engine(spec, "auto", "fp32", None, lambda: [spec.modality.prepare(image) for image in images()])
+
+
+def test_the_table_stands_in_the_documentation() -> None:
+    assert table() in Path("docs/models.md").read_text()
