@@ -32,7 +32,7 @@ def main() -> None:
     modality_options = DecodeOptions(decode=args.decode)
     spec, cores = describe_model(ModelOptions(), modality_options), available_cores()
     size = ENGINES.get(args.engine).batch_sizes[args.precision]
-    engine = load_engine(EngineChoice(args.engine, args.precision), spec, size, cores)
+    engine = load_engine(EngineChoice(args.engine, args.precision, size), spec, cores)
     keep_freed_memory(cores)
     contents = [Path(path).read_bytes() for path, _ in read_list(args.images)]
     batches = [contents[start : start + size] for start in range(0, len(contents), size)]

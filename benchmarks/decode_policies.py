@@ -60,7 +60,7 @@ def crops() -> tuple[list[bytes], np.ndarray]:
 def main() -> None:
     """Prints the table in Markdown."""
     images, labels = crops()
-    engine = load_engine(EngineChoice("openvino"), describe_model(ModelOptions()), 1, 2)
+    engine = load_engine(EngineChoice("openvino"), describe_model(ModelOptions()), 2)
 
     def features_of(policy: str, resize: str) -> np.ndarray:
         modality = describe_model(ModelOptions(resize=resize), DecodeOptions(decode=policy)).modality

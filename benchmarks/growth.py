@@ -62,8 +62,10 @@ def run_once(count: int, work: Path) -> dict[str, float]:
     output = work / "output"
     shutil.rmtree(output, ignore_errors=True)
     options = ExtractOptions.of(input=str(work / "images.csv"), output=str(output))
-    config = make_config(describe_model(options.model), EngineChoice("null"), options)
-    preparation = Preparation(options, open_source(options.source.input), None, [], None, config)
+    config = make_config(
+        describe_model(options.model), EngineChoice("null", batch_size=NullEngine.batch_sizes[FP32]), options
+    )
+    preparation = Preparation(options, open_source(options.source.input), [], None, [], None, config)
     beam_options = runners.beam_options([])
     run_start = time.perf_counter()
     build_pipeline(preparation, Shared(), beam_options).run().wait_until_finish()

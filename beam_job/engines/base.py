@@ -25,17 +25,23 @@ class EngineChoice:
     Attributes:
       name: The engine's name in the registry.
       precision: ``fp32`` or ``bf16``.
+      batch_size: Examples per call of the model.
       reason: Why this one was chosen, in a few words.
       parity: What was measured on examples of the input: their number, the smallest cosine between a feature and
         TensorFlow's in fp32, and the mean relative distance from it; None for TensorFlow in fp32 itself.
       milliseconds: Time per example on one core of the launching machine, for each engine that was compared.
+      alone: Whether the features of an example depend on its neighbours in a batch, so that it is called alone.
+      notes: What the user should know of the features.
     """
 
     name: str = REFERENCE_ENGINE
     precision: str = FP32
+    batch_size: int = 1
     reason: str = ""
     parity: Mapping[str, float] | None = None
     milliseconds: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    alone: bool = False
+    notes: tuple[str, ...] = ()
 
     def identity(self) -> list[str]:
         """What decides the features."""
@@ -44,7 +50,8 @@ class EngineChoice:
     def to_json(self) -> dict[str, Any]:
         """The field ``engine`` of run.json."""
         parity = dict(self.parity) if self.parity else None
-        return {"name": self.name, "precision": self.precision, "reason": self.reason, "parity": parity}
+        alone = {"alone": True} if self.alone else {}
+        return {"name": self.name, "precision": self.precision, "reason": self.reason, "parity": parity, **alone}
 
 
 class Engine(Protocol):

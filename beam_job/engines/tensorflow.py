@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from beam_job.core.errors import ModelRejectedError
+from beam_job.core.errors import ModelRejectedError, reason_of
 from beam_job.core.records import Float32Array
 from beam_job.engines.base import BF16, FP32, padded
 from beam_job.modalities.base import Batch
@@ -60,7 +60,7 @@ class TensorFlowEngine:
         try:
             answer: list[Float32Array] = self._call(batch)
         except self._tf.errors.InvalidArgumentError as error:
-            raise ModelRejectedError(f"the model refused the example: {error.message.splitlines()[0]}") from None
+            raise ModelRejectedError(f"the model refused the example: {reason_of(error)}") from None
         except self._tf.errors.ResourceExhaustedError:
             # The batch does not fit into the GPU's memory; half of it may.
             if len(batch) == 1:

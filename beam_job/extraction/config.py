@@ -11,7 +11,6 @@ from beam_job.core.fingerprints import digest_of, example_fingerprint
 from beam_job.core.options import ExtractOptions
 from beam_job.core.records import ExampleRef
 from beam_job.engines.base import EngineChoice
-from beam_job.engines.registry import ENGINES
 from beam_job.models.spec import ModelSpec
 from beam_job.outputs.selection import chosen_formats
 from beam_job.runtime import storage
@@ -30,7 +29,6 @@ class ExtractionConfig:
       allowed_roots: Directories that files must be in; any directory when there are none.
       resume: Whether to keep what an earlier run at the output has done.
       retry_errors: Whether examples that failed in an earlier run are tried again.
-      batch_size: Examples per call of the model.
       worker_threads: Threads that decode and run the model, if given; see ``threads``.
       processes: Worker processes that share the cores of a machine.
       read_threads: Concurrent reads.
@@ -44,11 +42,15 @@ class ExtractionConfig:
     allowed_roots: tuple[str, ...]
     resume: bool
     retry_errors: bool
-    batch_size: int
     worker_threads: int | None
     processes: int
     read_threads: int
     launched: int
+
+    @property
+    def batch_size(self) -> int:
+        """Examples per call of the model."""
+        return self.engine.batch_size
 
     @property
     def threads(self) -> int:
@@ -58,7 +60,7 @@ class ExtractionConfig:
     def identity(self) -> dict[str, Any]:
         """What decides the features, beside the examples themselves."""
         return {
-            "model": [self.model.digest, *map(str, self.model.options.layer)],
+            "model": self.model.identity(),
             "preprocessing": self.model.modality.preprocessing(),
             "decode": self.model.modality.decode_policy(),
             "engine": self.engine.identity(),
@@ -99,7 +101,6 @@ def make_config(
         allowed_roots=tuple(map(storage.absolute, options.source.allowed_roots)),
         resume=output.resume or output.retry_errors,
         retry_errors=output.retry_errors,
-        batch_size=work.batch_size or ENGINES.get(engine.name).batch_sizes[engine.precision],
         worker_threads=work.worker_threads,
         processes=processes,
         read_threads=work.read_threads,

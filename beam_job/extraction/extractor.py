@@ -105,7 +105,7 @@ class Extractor:
 
 def new_extractor(config: ExtractionConfig) -> Extractor:
     """An extractor with its model loaded."""
-    return Extractor(config, load_engine(config.engine, config.model, config.batch_size, config.threads))
+    return Extractor(config, load_engine(config.engine, config.model, config.threads))
 
 
 def _content_bytes(content: Content) -> int:

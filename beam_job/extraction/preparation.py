@@ -82,6 +82,7 @@ def prepare(
             extractor.close()
     if earlier:
         check_identity(earlier, config.identity())
+    notes = [*notes, *config.model.notes, *config.engine.notes]
     return Preparation(options, source, notes, vocabulary, stale, earlier, config)
 
 

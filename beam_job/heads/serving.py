@@ -49,13 +49,25 @@ def save_classifier(path: str, dataset: Dataset, head: Any, classes: list[str], 
     if spec.digest != dataset.run["model"]["digest"]:
         raise ModelError(f"The model {spec.handle} is no longer the one that the features were made with.")
     module = tf.Module()
-    module.head, module.backbone = head, _backbone(tf, frozen_model(spec), dataset.feature_field(feature))
+    frozen = frozen_model(spec)
+    module.head, module.backbone = head, _backbone(tf, frozen, dataset.feature_field(feature))
+    batch = frozen.batch or (1 if dataset.run["engine"].get("alone") else None)
     names = tf.constant(classes)
 
+    def features_of(examples: Any) -> Any:
+        features = module.backbone(examples)
+        return features[0] if isinstance(features, (list, tuple)) else features
+
     def serve(contents: Any) -> Any:
-        features = module.backbone(spec.modality.serve(contents))
-        if isinstance(features, (list, tuple)):
-            (features,) = features
+        examples = spec.modality.serve(contents)
+        if batch is None:
+            features = features_of(examples)
+        else:  # the model is called as the job called it, for one example at a time
+            features = tf.map_fn(
+                lambda example: features_of(tf.repeat(example[tf.newaxis], batch, 0))[0],
+                examples,
+                fn_output_signature=tf.float32,
+            )
         flat = tf.reshape(features, [tf.shape(features)[0], head.input_shape[1]])
         probabilities = head(flat, training=False)
         return {"probabilities": probabilities, "classes": tf.tile(names[tf.newaxis], [tf.shape(probabilities)[0], 1])}

@@ -34,7 +34,7 @@ class EngineContract:
 
     @pytest.fixture(scope="class")
     def engine(self, spec: ModelSpec) -> Engine:
-        return load_engine(EngineChoice(self.name), spec, BATCH, 2)
+        return load_engine(EngineChoice(self.name, batch_size=BATCH), spec, 2)
 
     @pytest.fixture(scope="class")
     def pixels(self, samples: Path) -> np.ndarray:
@@ -79,7 +79,7 @@ class EngineContract:
     ) -> None:
         size = ENGINES.get(self.name).batch_sizes[precision]
         try:
-            engine = load_engine(EngineChoice(self.name, precision), spec, size, 1)
+            engine = load_engine(EngineChoice(self.name, precision, size), spec, 1)
         except ModelError as error:
             if "does not compute in bfloat16 on this processor" not in str(error):
                 raise

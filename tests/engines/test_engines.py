@@ -18,7 +18,7 @@ class TestTensorFlow(EngineContract):
     name = "tensorflow"
 
     def test_a_batch_that_exceeds_the_memory_is_halved(self, spec: ModelSpec, pixels: np.ndarray) -> None:
-        engine: Any = load_engine(EngineChoice(self.name), spec, BATCH, 1)
+        engine: Any = load_engine(EngineChoice(self.name, batch_size=BATCH), spec, 1)
         expected = engine.run(pixels[:BATCH])["feature"]
         original, sizes = engine._call, []
 
@@ -40,7 +40,7 @@ class TestOpenVino(EngineContract):
         self, spec: ModelSpec, engine: Engine, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(openvino_engine, "_COPIED_WEIGHTS", 0)
-        shared = load_engine(EngineChoice(self.name), spec, BATCH, 2)
+        shared = load_engine(EngineChoice(self.name, batch_size=BATCH), spec, 2)
         np.testing.assert_array_equal(shared.run(pixels[:BATCH])["feature"], engine.run(pixels[:BATCH])["feature"])
 
 

@@ -41,10 +41,8 @@ VOCABULARY = LabelVocabulary(("cat", "dog"))
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory, model_cache: Path) -> ExtractionConfig:
     path = save_reusable(tmp_path_factory.mktemp("means") / "model")
-    options = ExtractOptions.of(
-        input="-", output="/-", model=str(path), input_range="0,1", batch_size=4, worker_threads=2
-    )
-    return make_config(describe_model(options.model), EngineChoice(), options)
+    options = ExtractOptions.of(input="-", output="/-", model=str(path), input_range="0,1", worker_threads=2)
+    return make_config(describe_model(options.model), EngineChoice(batch_size=4), options)
 
 
 @pytest.fixture
@@ -216,7 +214,7 @@ def test_no_example_is_lost_for_any_batch_size_and_number_of_threads(
     config: ExtractionConfig, refs: list[ExampleRef], indices: list[int], batch: int, threads: int
 ) -> None:
     chosen = [refs[number] for number in indices]
-    config = dataclasses.replace(config, batch_size=batch, worker_threads=threads)
+    config = dataclasses.replace(config, engine=EngineChoice(batch_size=batch), worker_threads=threads)
     extractor = Extractor(config, _SelectiveEngine())  # type: ignore[arg-type]
     outcomes = list(extractor.outcomes(chosen, VOCABULARY, StageTimes()))
     extractor.close()

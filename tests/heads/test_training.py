@@ -158,6 +158,25 @@ def test_several_labels_per_image(few: Path, tmp_path: Path, small_model: dict[s
     assert not np.isclose(probabilities.sum(), 1.0, atol=1e-3)
 
 
+def test_a_model_that_is_called_with_one_example_is_so_called_in_the_served_model(few: Path, tmp_path: Path) -> None:
+    """Its features depend on the rest of the batch, and the served model gets several images at once."""
+    module, images = tf.Module(), tf.TensorSpec([None, 32, 32, 3], tf.float32, "images")
+
+    @tf.function(input_signature=[images])
+    def serve(images: Any) -> Any:
+        return {"feature": tf.reduce_mean(images, [1, 2]) / tf.reduce_mean(images)}
+
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures={"serving_default": serve})
+    options = {"model": str(tmp_path / "model"), "input_range": "0,1"}
+    assert "depend on its neighbours" in beam_job.extract(str(few), str(tmp_path / "out"), **options).notes[0]
+    served = beam_job.train_head(str(tmp_path / "out"), epochs=2, hidden=4)
+    call = tf.saved_model.load(f"{served.head}/saved_model").signatures["serving_default"]
+    contents = [path.read_bytes() for path in sorted(few.glob("*/*"))[::5]]
+    together = call(image_bytes=tf.constant(contents))["probabilities"].numpy()
+    alone = [call(image_bytes=tf.constant([content]))["probabilities"].numpy()[0] for content in contents]
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+
+
 def test_from_bucket_to_bucket(few: Path, bucket: Bucket, small_model: dict[str, str]) -> None:
     out = bucket.url("features")
     beam_job.extract(str(few), out, **small_model)
