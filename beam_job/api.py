@@ -107,11 +107,12 @@ def plan(
     return run_plan(ExtractOptions.of(input=input, output=output, **options), beam_options, progress)
 
 
-def inspect_model(model: str, **options: Unpack[ModelArguments]) -> ModelReport:
+def inspect_model(model: str, *, input: str | None = None, **options: Unpack[ModelArguments]) -> ModelReport:
     """Inspects a model; the same as ``beam-job inspect-model``.
 
     Args:
       model: The handle, as for :func:`extract`.
+      input: A few examples, as for :func:`extract`, on which each layer is timed; not timed without it.
       **options: The other options of a model, by name.
 
     Returns:
@@ -122,7 +123,7 @@ def inspect_model(model: str, **options: Unpack[ModelArguments]) -> ModelReport:
     """
     from beam_job.extraction.inspection import inspect_model as inspect
 
-    return inspect(group_of(ModelOptions, {"model": model, **options}))
+    return inspect(group_of(ModelOptions, {"model": model, **options}), input)
 
 
 def verify(path: str) -> Verification:

@@ -6,17 +6,49 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from beam_job.core.errors import FlagNeededError
+from beam_job.core.errors import FlagNeededError, InputError
 from beam_job.core.options import ModelOptions
+from beam_job.dataset.originals import example_files
 from beam_job.engines.base import EngineChoice
-from beam_job.engines.selection import load_engine, milliseconds_per_example
+from beam_job.engines.comparison import milliseconds_per_example
+from beam_job.engines.selection import load_engine
+from beam_job.extraction.reading import first_examples
+from beam_job.inputs.base import all_refs
+from beam_job.inputs.selection import open_source
 from beam_job.modalities.base import Shape
-from beam_job.models.frozen import freeze_artefact, list_layers
+from beam_job.models.frozen import ModelNames, freeze_artefact, list_names, time_names
+from beam_job.models.loaders.base import LayerInfo
 from beam_job.models.sources.selection import fetch_model
 from beam_job.models.spec import ModelSpec, describe_model
 
 _BATCH = 8
 _TIMED_SECONDS = 1.0
+# Tensors of the graph that are timed, where a model tells no layers: the last ones.
+_TIMED_TENSORS = 30
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerReport:
+    """A layer that ``--layer`` may name.
+
+    Attributes:
+      name: What ``--layer`` takes; for a layer within another model, after that one's name and a slash.
+      kind: Its class.
+      shape: The shape for one example, or None if it has no one answer for each.
+      parameters: Its number of parameters.
+      share: Their share of the model's, from 0 to 1.
+    """
+
+    name: str
+    kind: str
+    shape: Shape | None
+    parameters: int
+    share: float
+
+    @classmethod
+    def of(cls, layer: LayerInfo, shape: Shape | None, total: int) -> LayerReport:
+        """The report on a layer of a model with that many parameters in all."""
+        return cls(layer.path, layer.kind, shape, layer.parameters, layer.parameters / total if total else 0.0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,9 +63,12 @@ class ModelReport:
       parameters: Number of parameters, or None likewise.
       preprocessing: From a decoded example to its input, as in run.json, or None likewise.
       features: Feature name to the shape for one example, as it would be stored.
-      outputs: Names in the model that --layer may give, with their shapes where they are known.
-      tensors: Tensors of its graph that --layer may give.
+      outputs: Its outputs, which --layer may name, with their shapes where they are known.
+      layers: Its layers, likewise, if it tells them.
+      tensors: Tensors of its graph, likewise.
       milliseconds: Time per example with TensorFlow on one core of this machine, or None likewise.
+      milliseconds_until: Name to such a time for the part of the model up to there; empty without an input.
+      notes: What the user should know of how it was read.
       needed: What is still needed, one sentence per flag.
     """
 
@@ -45,36 +80,44 @@ class ModelReport:
     preprocessing: Mapping[str, Any] | None
     features: Mapping[str, tuple[int, ...]]
     outputs: Mapping[str, Shape | None]
-    tensors: Mapping[str, Shape]
+    layers: tuple[LayerReport, ...]
+    tensors: Mapping[str, Shape | None]
     milliseconds: float | None
+    milliseconds_until: Mapping[str, float]
+    notes: tuple[str, ...]
     needed: tuple[str, ...]
 
 
-def inspect_model(options: ModelOptions) -> ModelReport:
+def inspect_model(options: ModelOptions, input_path: str | None = None) -> ModelReport:
     """Inspects a model.
+
+    Args:
+      options: The model and its flags.
+      input_path: Examples, as for ``--input`` of extract, on which the parts of the model are timed; or None.
 
     Raises:
       ModelError: it cannot be fetched, or takes no known modality.
+      InputError: there is no usable example in the input.
     """
     artefact = fetch_model(options)
-    needed = []
+    needed: list[str] = []
     spec: ModelSpec | None = None
     modality = parameters = milliseconds = None
     features: Mapping[str, tuple[int, ...]] = {}
-    outputs: Mapping[str, Shape | None] = {}
-    tensors: Mapping[str, Shape] = {}
+    names = ModelNames({}, (), {})
     try:
         frozen = freeze_artefact(artefact, options)
         modality, parameters, features = frozen.modality, frozen.parameters, frozen.shapes
         spec = describe_model(options)
-        milliseconds = _milliseconds(spec)
+        milliseconds = _milliseconds(spec, frozen.batch)
     except FlagNeededError as error:
         needed.append(str(error))
     try:
-        outputs, tensors = list_layers(artefact, options)
+        names = list_names(artefact, options)
     except FlagNeededError as error:
         if str(error) not in needed:
             needed.append(str(error))
+    total = parameters or sum(layer.parameters for layer, _ in names.layers if "/" not in layer.path)
     return ModelReport(
         handle=options.model,
         form=artefact.form,
@@ -83,15 +126,31 @@ def inspect_model(options: ModelOptions) -> ModelReport:
         parameters=parameters,
         preprocessing=spec.modality.preprocessing() if spec else None,
         features=features,
-        outputs=outputs,
-        tensors=tensors,
+        outputs=names.outputs,
+        layers=tuple(LayerReport.of(layer, shape, total) for layer, shape in names.layers),
+        tensors=names.tensors,
         milliseconds=milliseconds,
+        milliseconds_until=_times(spec, names, input_path) if spec and input_path else {},
+        notes=spec.notes if spec else (),
         needed=tuple(needed),
     )
 
 
-def _milliseconds(spec: ModelSpec) -> float:
+def _milliseconds(spec: ModelSpec, batch: int | None) -> float:
     """Time per example, from batches in one thread."""
-    engine = load_engine(EngineChoice(), spec, _BATCH, 1)
-    batch = spec.modality.batch([spec.modality.probe()] * _BATCH)
-    return milliseconds_per_example(engine, batch, _BATCH, _TIMED_SECONDS)
+    size = batch or _BATCH
+    engine = load_engine(EngineChoice(batch_size=size), spec, 1)
+    examples = spec.modality.batch([spec.modality.probe()] * size)
+    return milliseconds_per_example(engine, examples, size, _TIMED_SECONDS)
+
+
+def _times(spec: ModelSpec, names: ModelNames, input_path: str) -> Mapping[str, float]:
+    """Milliseconds per example up to each output and layer; up to the last tensors where there are no layers."""
+    refs = all_refs(open_source(input_path), example_files(spec.modality))
+    examples = first_examples(refs, spec.modality)
+    if not examples:
+        raise InputError(f"Expected examples to time the model on in {input_path}, found none that can be decoded.")
+    wanted = [*names.outputs, *(layer.path for layer, shape in names.layers if shape is not None)]
+    if not names.layers:
+        wanted += list(names.tensors)[-_TIMED_TENSORS:]
+    return time_names(fetch_model(spec.options), spec.options, list(dict.fromkeys(wanted)), examples)

@@ -1,12 +1,14 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 import beam_job
 from beam_job.cli.main import main
-from beam_job.core.errors import ModelError, UsageError
+from beam_job.core.errors import InputError, ModelError, UsageError
 from tests.support.small_models import save_signatures
+from tests.support.zoo import keras_models
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 
@@ -42,17 +44,55 @@ def test_text_and_json_output(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 0
     text = capsys.readouterr().out
     for expected in (
-        "size [160, 160]",
-        "input_range [-1.0, 1.0]",
+        r"size \[160, 160\]",
+        r"input_range \[-1.0, 1.0\]",
         "2,257,984",
-        "feature [1280]",
-        "out_relu  [5, 5, 1280]",
+        r"feature \[1280\]",
+        r"outputs, for --layer\n  name +shape\n  default +\[5, 5, 1280\]\n",
+        r"layers, for --layer\n\.\.\. 123 before these; --json lists all\n  name +kind +shape +parameters +share\n",
+        r"  Conv_1 +Conv2D +\[5, 5, 1280\] +409,600 +18\.1%\n",
+        r"  out_relu +ReLU +\[5, 5, 1280\] +0 +0\.0%\n",
     ):
-        assert expected in text
+        assert re.search(expected, text), expected
     assert main([*arguments, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["outputs"]["block_1_expand"] == [80, 80, 96]
+    layers = {layer["name"]: layer for layer in report["layers"]}
+    assert layers["block_1_expand"]["shape"] == [80, 80, 96]
+    assert sum(layer["parameters"] for layer in layers.values()) == report["parameters"]
+    assert sum(layer["share"] for layer in layers.values()) == pytest.approx(1)
     assert len(report["digest"]) == 64
+
+
+def test_a_nested_model_is_shown_as_a_tree_with_times(few: Path, tmp_path: Path) -> None:
+    keras_models.written(lambda: keras_models.nested(2))(tmp_path / "nested.keras")
+    report = beam_job.inspect_model(str(tmp_path / "nested.keras"), input=str(few))
+    names = [layer.name for layer in report.layers]
+    assert names[:3] == ["backbone_1", "backbone_1/rescaling", "backbone_1/backbone_0"]
+    assert names[-2:] == ["backbone_1/backbone_0/inner_depthwise", "pooled"]
+    assert report.layers[0].parameters == report.parameters
+    assert all(layer.shape is not None for layer in report.layers)
+    assert set(report.milliseconds_until) == {"default", *names}
+    assert all(0 < milliseconds < 1000 for milliseconds in report.milliseconds_until.values())
+    assert report.notes == ("the model itself begins with a scaling from pixels in 0,1, so it is given these",)
+
+
+def test_a_model_without_layers_is_timed_at_its_tensors(
+    few: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(save_signatures(tmp_path / "model", outputs=2))
+    assert main(["inspect-model", path, f"--input={few}", "--input_range=0,1", "--layer=means"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"outputs, for --layer\n  name +shape +ms up to here\n", text)
+    assert re.search(r"  means +\[3\] +\d+\.\d\d\n", text)
+    assert re.search(r"  Max +\[3\] +\d+\.\d\d\n", text)
+
+
+def test_examples_to_time_on_that_cannot_be_decoded(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/a.png").write_bytes(b"no image")
+    path = str(save_signatures(tmp_path / "model"))
+    with pytest.raises(InputError, match="Expected examples to time the model on"):
+        beam_job.inspect_model(path, input=str(tmp_path / "images/*.png"), input_range="0,1")
 
 
 def test_mistakes_are_reported_in_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:
