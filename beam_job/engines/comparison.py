@@ -67,12 +67,13 @@ def compare_engines(
     """
     frozen = FrozenModel.from_json(Path(graph), model)
     batch: npt.NDArray[Any] = np.load(examples)
-    expected = _rows(_reference(frozen, frozen.batch or 1), batch, 1)
+    single = _reference(frozen, frozen.batch or 1)
+    expected = _rows(single, batch, 1)
     finite = [all(np.isfinite(values).all() for values in row.values()) for row in expected]
     batch, expected = batch[finite], list(itertools.compress(expected, finite))
     if not expected:
         return dataclasses.asdict(Verdict(0, False, False, {}))
-    alone = frozen.batch is None and not _independent(frozen, batch)
+    alone = frozen.batch is None and not _independent(frozen, batch, single, expected)
     found: dict[str, dict[str, Any]] = {}
     for name, batch_size in batch_sizes.items():
         size = 1 if alone else batch_size
@@ -100,20 +101,21 @@ def _rows(engine: Engine, batch: npt.NDArray[Any], size: int) -> Rows:
     return rows
 
 
-def _independent(model: FrozenModel, batch: npt.NDArray[Any]) -> bool:
+def _independent(model: FrozenModel, batch: npt.NDArray[Any], single: Engine, expected: Rows) -> bool:
     """Whether examples have the same features together, and beside an empty one, as alone.
 
     Fainter copies stand among them: what is taken of the whole batch, such as its largest value, may be the same for
     all examples as they are.
     """
-    varied = np.concatenate((batch, batch * np.float32(_FAINT))).astype(batch.dtype)
+    faint = (batch * np.float32(_FAINT)).astype(batch.dtype)
+    varied = np.concatenate((batch, faint))
     try:
-        expected = _rows(_reference(model, 1), varied, 1)
+        alone = [*expected, *_rows(single, faint, 1)]
         together = _rows(_reference(model, len(varied)), varied, len(varied))
         padded = _rows(_reference(model, 2), batch[:_PADDED], 1)
     except Exception:  # it takes one example at a time
         return False
-    measured = _differences(expected, together), _differences(expected[: len(padded)], padded)
+    measured = _differences(alone, together), _differences(alone[: len(padded)], padded)
     return all(found["max_relative_distance"] <= _SAME for found in measured)
 
 

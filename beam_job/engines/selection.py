@@ -21,6 +21,7 @@ from beam_job.core.errors import ModelError
 from beam_job.engines.base import BF16, FP32, REFERENCE_ENGINE, Engine, EngineChoice
 from beam_job.engines.comparison import MAX_DISTANCE, MIN_COSINE, Verdict
 from beam_job.engines.registry import ENGINES
+from beam_job.models.frozen import FrozenModel
 from beam_job.models.spec import ModelSpec, frozen_model
 from beam_job.runtime.cache import cache_key, cached_directory
 from beam_job.runtime.isolation import ProcessDiedError, run_isolated
@@ -67,7 +68,7 @@ def choose_engine(
     _check_batch_size(batch_size, frozen.batch, f"the model {spec.handle} is made for batches of {frozen.batch}")
     sizes = {name: frozen.batch or batch_size or ENGINES.get(name).batch_sizes[precision] for name in candidates}
     # Examples of different lengths are never batched, and run on TensorFlow alone.
-    verdict = _verdict(spec, sizes, precision, examples) if spec.modality.fixed_shape else None
+    verdict = _verdict(spec, frozen, sizes, precision, examples) if spec.modality.fixed_shape else None
     if verdict is None:
         name = REFERENCE_ENGINE if wanted == AUTO else wanted
         return EngineChoice(name, precision, sizes[name], f"{'requested; ' if wanted != AUTO else ''}{_NO_EXAMPLES}")
@@ -180,6 +181,7 @@ def _processor() -> list[str]:
 
 def _verdict(
     spec: ModelSpec,
+    frozen: FrozenModel,
     batch_sizes: Mapping[str, int],
     precision: str,
     examples: Callable[[], Sequence[npt.NDArray[Any]]],
@@ -204,7 +206,7 @@ def _verdict(
         with tempfile.NamedTemporaryFile(suffix=".npy") as file:
             np.save(file, np.stack(found))
             file.flush()
-            verdict = _compare(spec, file.name, batch_sizes, precision)
+            verdict = _compare(spec.handle, frozen, file.name, batch_sizes, precision)
         (folder / _VERDICT_FILE).write_text(json.dumps(verdict))
 
     try:
@@ -218,13 +220,14 @@ class _NoExamplesError(Exception):
     pass
 
 
-def _compare(spec: ModelSpec, examples: str, batch_sizes: Mapping[str, int], precision: str) -> dict[str, Any]:
+def _compare(
+    handle: str, frozen: FrozenModel, examples: str, batch_sizes: Mapping[str, int], precision: str
+) -> dict[str, Any]:
     """Compares engines in a separate process; one that ends the process by a signal has failed.
 
     Raises:
       ModelError: TensorFlow itself does.
     """
-    frozen = frozen_model(spec)
     arguments = {"graph": str(frozen.graph), "model": frozen.to_json(), "examples": examples, "precision": precision}
     compare = "beam_job.engines.comparison:compare_engines"
     try:
@@ -232,8 +235,8 @@ def _compare(spec: ModelSpec, examples: str, batch_sizes: Mapping[str, int], pre
     except ProcessDiedError as error:
         alone = {name: size for name, size in batch_sizes.items() if name == REFERENCE_ENGINE}
         if alone == batch_sizes:
-            raise ModelError(died_of(error.signal, spec.handle)) from None
-        verdict = _compare(spec, examples, alone or {REFERENCE_ENGINE: 1}, precision)
+            raise ModelError(died_of(error.signal, handle)) from None
+        verdict = _compare(handle, frozen, examples, alone or {REFERENCE_ENGINE: 1}, precision)
         died = {"error": f"its process ended by {error.signal}"}
         others = {name: died for name in batch_sizes if name != REFERENCE_ENGINE}
         verdict["engines"] = {name: found for name, found in verdict["engines"].items() if name in batch_sizes} | others

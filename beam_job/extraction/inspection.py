@@ -18,6 +18,7 @@ from beam_job.inputs.selection import open_source
 from beam_job.modalities.base import Shape
 from beam_job.models.frozen import ModelNames, freeze_artefact, list_names, time_names
 from beam_job.models.loaders.base import LayerInfo
+from beam_job.models.sources.base import Artefact
 from beam_job.models.sources.selection import fetch_model
 from beam_job.models.spec import ModelSpec, describe_model
 
@@ -130,7 +131,7 @@ def inspect_model(options: ModelOptions, input_path: str | None = None) -> Model
         layers=tuple(LayerReport.of(layer, shape, total) for layer, shape in names.layers),
         tensors=names.tensors,
         milliseconds=milliseconds,
-        milliseconds_until=_times(spec, names, input_path) if spec and input_path else {},
+        milliseconds_until=_times(spec, artefact, names, input_path) if spec and input_path else {},
         notes=spec.notes if spec else (),
         needed=tuple(needed),
     )
@@ -144,7 +145,7 @@ def _milliseconds(spec: ModelSpec, batch: int | None) -> float:
     return milliseconds_per_example(engine, examples, size, _TIMED_SECONDS)
 
 
-def _times(spec: ModelSpec, names: ModelNames, input_path: str) -> Mapping[str, float]:
+def _times(spec: ModelSpec, artefact: Artefact, names: ModelNames, input_path: str) -> Mapping[str, float]:
     """Milliseconds per example up to each output and layer; up to the last tensors where there are no layers."""
     refs = all_refs(open_source(input_path), example_files(spec.modality))
     examples = first_examples(refs, spec.modality)
@@ -153,4 +154,4 @@ def _times(spec: ModelSpec, names: ModelNames, input_path: str) -> Mapping[str, 
     wanted = [*names.outputs, *(layer.path for layer, shape in names.layers if shape is not None)]
     if not names.layers:
         wanted += list(names.tensors)[-_TIMED_TENSORS:]
-    return time_names(fetch_model(spec.options), spec.options, list(dict.fromkeys(wanted)), examples)
+    return time_names(artefact, spec.options, list(dict.fromkeys(wanted)), examples)

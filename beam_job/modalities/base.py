@@ -34,6 +34,16 @@ class ModelInput:
     dtype: str
     shape: Shape | None
 
+    @property
+    def is_integer(self) -> bool:
+        """Whether it takes whole numbers."""
+        return self.dtype.startswith(("int", "uint"))
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it takes numbers of any real type."""
+        return self.is_integer or self.dtype.startswith(("float", "bfloat"))
+
 
 @dataclasses.dataclass(frozen=True)
 class FirstSteps:

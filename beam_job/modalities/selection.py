@@ -67,10 +67,10 @@ def choose_input(inputs: Sequence[ModelInput], request: InputRequest) -> tuple[t
 
 def _description(declared: ModelInput) -> str:
     """What a model with an input of no known modality probably is."""
-    shape, number = declared.shape, declared.dtype.startswith(("float", "bfloat", "int", "uint"))
+    shape = declared.shape
     if declared.dtype == "string":
         return "a text model, or one that takes the bytes of a file"
-    if not number:
+    if not declared.is_number:
         return "another one"
     if shape is None:
         return "one of an unknown shape"

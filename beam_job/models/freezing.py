@@ -62,6 +62,11 @@ class _Opened:
         modality, declared, shape = choose_input(model.inputs, InputRequest(request.handle, request.size))
         return cls(request.handle, model, modality, declared, shape)
 
+    @property
+    def fixed_batch(self) -> int | None:
+        """The number of examples at once that the model declares, if it fixes one."""
+        return self.declared.shape[0] if self.declared.shape else None
+
     def inline(self, names: Sequence[str]) -> Inlined:
         """Its graph with some outputs and layers.
 
@@ -116,8 +121,7 @@ def freeze_into(folder: str, request: Mapping[str, Any], layers: Sequence[Sequen
             outputs[name] = tf.identity(_pooled(tensor, pool, layer), name=f"{OUTPUT_PREFIX}{number}").name
         definition = cut(whole.as_graph_def(), [inlined.input, *outputs.values()])
     check_operations(definition)
-    fixed = opened.declared.shape[0] if opened.declared.shape else None
-    batch, shapes = proven_batch(definition, inlined.input, outputs, opened.shape, fixed)
+    batch, shapes = proven_batch(definition, inlined.input, outputs, opened.shape, opened.fixed_batch)
     Path(folder, GRAPH_FILE).write_bytes(definition.SerializeToString())
     description = FrozenModel(
         graph=Path(folder, GRAPH_FILE),
@@ -238,7 +242,7 @@ def time_names(request: Mapping[str, Any], names: Sequence[str], examples: str) 
     known = opened.model.names
     inlined = opened.inline([name for name in names if name in known])
     stored = np.load(examples)
-    size = (opened.declared.shape and opened.declared.shape[0]) or 1
+    size = opened.fixed_batch or 1
     batch = np.resize(stored, (size, *stored.shape[1:]))
     settings = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
     times: dict[str, float] = {}

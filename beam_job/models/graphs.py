@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -117,13 +117,18 @@ def _functions(definition: Any) -> Iterator[Any]:
     library = {function.signature.name: function for function in definition.library.function}
     waiting, seen = [definition.node], set()
     while waiting:
-        for node in waiting.pop():
-            for attribute in node.attr.values():
-                for called in (attribute.func, *attribute.list.func):
-                    if called.name in library and called.name not in seen:
-                        seen.add(called.name)
-                        yield library[called.name]
-                        waiting.append(library[called.name].node_def)
+        for called in called_functions(waiting.pop()):
+            if called.name in library and called.name not in seen:
+                seen.add(called.name)
+                yield library[called.name]
+                waiting.append(library[called.name].node_def)
+
+
+def called_functions(nodes: Iterable[Any]) -> Iterator[Any]:
+    """Where nodes name the functions that they call; a name may be changed there. Empty names are among them."""
+    for node in nodes:
+        for attribute in node.attr.values():
+            yield from (attribute.func, *attribute.list.func)
 
 
 def _merged(definition: Any) -> Any:

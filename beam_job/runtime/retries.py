@@ -26,8 +26,8 @@ _TRANSIENT_TYPES = (ConnectionError, TimeoutError, EOFError, http.client.HTTPExc
 # Libraries whose errors are all connection errors, and the error of an upload with a wrong checksum.
 _CONNECTION_LIBRARIES = frozenset(("requests", "urllib3"))
 _DAMAGED_UPLOAD = "DataCorruption"
-# How urllib3 ends the text of an error after its last attempt, with the reason in the group.
 _UNREACHABLE = re.compile("Failed to resolve|Failed to establish a new connection")
+# How urllib3 ends the text of an error after its last attempt, with the reason in the group.
 _CONNECTION_FAILURE = re.compile(r"\(Caused by \w+\(.*?: (.*)[\"']\)\)$")
 
 _ATTEMPTS = 8

@@ -51,8 +51,7 @@ class ImageModality(Modality):
 
     @classmethod
     def matches(cls, declared: ModelInput) -> bool:
-        number = declared.dtype.startswith(("float", "bfloat", "int", "uint"))
-        return number and Layout.of(declared.shape) is not None
+        return declared.is_number and Layout.of(declared.shape) is not None
 
     @classmethod
     def input_shape(cls, declared: ModelInput, request: InputRequest) -> Shape:

@@ -11,7 +11,7 @@ import numpy as np
 from beam_job.core.errors import FlagNeededError, ModelError
 from beam_job.core.options import ModelOptions
 from beam_job.core.values import ImageSize, ValueRange
-from beam_job.modalities.base import FirstSteps, FrozenInput
+from beam_job.modalities.base import FirstSteps, FrozenInput, ModelInput
 from beam_job.modalities.image.layout import PLAIN, Layout
 
 Triple = tuple[float, float, float]
@@ -131,7 +131,7 @@ def choose_convention(frozen: FrozenInput, options: ModelOptions) -> Convention:
             f"The model {frozen.handle} does not declare the range of its pixels; give {ranges}, as its publisher "
             f"documents."
         )
-    if not _fits(convention.input_range, dtype):
+    if not _fits(convention.input_range, frozen.declared):
         limits = np.iinfo(dtype)
         raise ModelError(
             f"The model {frozen.handle} takes {dtype}, which holds {limits.min} to {limits.max}, found the range "
@@ -171,20 +171,16 @@ def range_of(steps: FirstSteps) -> ValueRange | None:
 
 def _shown(frozen: FrozenInput) -> Convention | None:
     """The convention that the model itself shows, by the type of its input or by what it begins with."""
-    dtype = frozen.declared.dtype
+    declared = frozen.declared
     shown = range_of(frozen.first_steps) if frozen.first_steps else None
-    if shown and _fits(shown, dtype):
+    if shown and _fits(shown, declared):
         return Convention(shown)
-    return RAW if _is_integer(dtype) and _fits(RAW.input_range, dtype) else None
+    return RAW if declared.is_integer and _fits(RAW.input_range, declared) else None
 
 
-def _fits(values: ValueRange, dtype: str) -> bool:
-    """Whether a type holds a range of values."""
-    if not _is_integer(dtype):
+def _fits(values: ValueRange, declared: ModelInput) -> bool:
+    """Whether the type of an input holds a range of values."""
+    if not declared.is_integer:
         return True
-    limits = np.iinfo(dtype)
+    limits = np.iinfo(declared.dtype)
     return bool(limits.min <= values.low and values.high <= limits.max)
-
-
-def _is_integer(dtype: str) -> bool:
-    return dtype.startswith(("int", "uint"))

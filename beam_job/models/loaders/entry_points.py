@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from beam_job.core.errors import ModelError
@@ -15,7 +15,7 @@ from beam_job.models.loaders.base import SWITCHES, LoadedModel
 
 CALL = ""  # the name of a model's own call, which no signature has
 # The signatures that take examples are preferred in this order.
-PREFERRED = (CALL, "serving_default", "serve", "image_feature_vector", "default")
+_PREFERRED = (CALL, "serving_default", "serve", "image_feature_vector", "default")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +66,11 @@ def is_switch(declared: ModelInput) -> bool:
     return declared.name in SWITCHES and declared.dtype == "bool" and not declared.shape
 
 
+def fed_inputs(declared: Iterable[ModelInput]) -> dict[str, tuple[ModelInput, ...]]:
+    """The inputs of a signature that are given values, by name: those that are no switches."""
+    return {argument.name: (argument,) for argument in declared if not is_switch(argument)}
+
+
 def loaded_model(
     points: Sequence[EntryPoint], signature: str | None, owner: Any, parameters: int | None = None
 ) -> LoadedModel:
@@ -93,7 +98,8 @@ def loaded_model(
 
     def call(batch: Any, names: Sequence[str]) -> Mapping[str, Any]:
         wanted = {name: providers[name] for name in names if name in providers}
-        answers = {point.name: point.call(batch) for point in {each.name: each for each in wanted.values()}.values()}
+        called = {point.name: point for point in wanted.values()}
+        answers = {name: point.call(batch) for name, point in called.items()}
         return {name: answers[point.name][name] for name, point in wanted.items()}
 
     others = [name for name in providers if name not in main.outputs]
@@ -101,7 +107,7 @@ def loaded_model(
 
 
 def _rank(point: EntryPoint) -> int:
-    return PREFERRED.index(point.name) if point.name in PREFERRED else len(PREFERRED)
+    return _PREFERRED.index(point.name) if point.name in _PREFERRED else len(_PREFERRED)
 
 
 def _same(one: ModelInput, other: ModelInput) -> bool:

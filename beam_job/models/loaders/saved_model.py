@@ -13,7 +13,7 @@ from beam_job.core.errors import ModelError, reason_of
 from beam_job.modalities.base import ModelInput
 from beam_job.modalities.selection import find_modality
 from beam_job.models.loaders.base import SWITCHES, LoadedModel, LoadRequest, by_name
-from beam_job.models.loaders.entry_points import CALL, EntryPoint, declared_input, is_switch, loaded_model
+from beam_job.models.loaders.entry_points import CALL, EntryPoint, declared_input, fed_inputs, is_switch, loaded_model
 from beam_job.runtime.tensorflow import import_tensorflow
 
 _UNKNOWN_OPERATION = re.compile(r"Op type not registered '([^']+)'")
@@ -71,7 +71,7 @@ def _signatures(signatures: Mapping[str, Any]) -> Iterator[EntryPoint]:
     for name, signature in signatures.items():
         _, specs = signature.structured_input_signature
         declared = [declared_input(argument, spec) for argument, spec in specs.items()]
-        inputs = {argument.name: (argument,) for argument in declared if not is_switch(argument)}
+        inputs = fed_inputs(declared)
         switches = [argument.name for argument in declared if is_switch(argument)]
         call = functools.partial(called, signature, tuple(inputs), switches)
         yield EntryPoint(name, inputs, tuple(by_name(signature.structured_outputs)), call)

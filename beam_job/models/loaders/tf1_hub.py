@@ -9,8 +9,9 @@ import numpy as np
 
 from beam_job.core.errors import ModelError
 from beam_job.models.branches import source_of
+from beam_job.models.graphs import called_functions
 from beam_job.models.loaders.base import LoadedModel, LoadRequest, by_name
-from beam_job.models.loaders.entry_points import EntryPoint, declared_input, is_switch, loaded_model
+from beam_job.models.loaders.entry_points import EntryPoint, declared_input, fed_inputs, is_switch, loaded_model
 from beam_job.models.loaders.saved_model import explained
 from beam_job.runtime.tensorflow import import_tensorflow
 
@@ -57,8 +58,7 @@ def _entry_point(name: str, signature: Any, whole: Any) -> EntryPoint:
         part = whole.prune([element(tensor) for tensor in given], [element(tensor) for tensor in outputs.values()])
         return dict(zip(outputs, part(*given.values()), strict=True))
 
-    inputs = {argument.name: (argument,) for argument in declared.values() if not is_switch(argument)}
-    return EntryPoint(name, inputs, tuple(outputs), call)
+    return EntryPoint(name, fed_inputs(declared.values()), tuple(outputs), call)
 
 
 def _rename_functions(definition: Any) -> None:
@@ -67,8 +67,6 @@ def _rename_functions(definition: Any) -> None:
     for function in definition.library.function:
         function.signature.name = f"{_PREFIX}{function.signature.name}"
     for nodes in (definition.node, *(function.node_def for function in definition.library.function)):
-        for node in nodes:
-            for attribute in node.attr.values():
-                for called in (attribute.func, *attribute.list.func):
-                    if called.name in library:
-                        called.name = f"{_PREFIX}{called.name}"
+        for called in called_functions(nodes):
+            if called.name in library:
+                called.name = f"{_PREFIX}{called.name}"

@@ -259,6 +259,13 @@ def nested(self: Network, images: Any) -> Any:
     return {"pyramid": [self.maps(images), self.embed(images)], "mean": tf.reduce_mean(images, [1, 2])}
 
 
+TWO_SIZES = called(
+    (tf.TensorSpec([None, 64, 64, 3]),),
+    (tf.TensorSpec([None, *RGB]),),
+    call=tf.function(lambda self, images: self.embed(images)),
+)
+
+
 def signature_switch(path: Path) -> Call:
     network = Network()
 
@@ -326,21 +333,13 @@ CALLED = (
     Form(
         "a call that was traced for two sizes, with `--image_size`",
         "two_sizes",
-        called(
-            (tf.TensorSpec([None, 64, 64, 3]),),
-            (tf.TensorSpec([None, *RGB]),),
-            call=tf.function(lambda self, images: self.embed(images)),
-        ),
+        TWO_SIZES,
         {**RANGE, "image_size": str(SIDE)},
     ),
     Form(
         "a call that was traced for two sizes, without `--image_size`",
         "two_sizes_untold",
-        called(
-            (tf.TensorSpec([None, 64, 64, 3]),),
-            (tf.TensorSpec([None, *RGB]),),
-            call=tf.function(lambda self, images: self.embed(images)),
-        ),
+        TWO_SIZES,
         says="was saved for examples of .*32x32x3.*; choose with --image_size",
     ),
     Form(
