@@ -5,12 +5,14 @@ The function is named ``package.module:function``; its arguments and its result 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from beam_job.core import errors
@@ -54,6 +56,19 @@ def run_isolated(function: str, **arguments: Any) -> Any:
     if "error" in answer:
         raise getattr(errors, answer["error"])(answer["message"])
     return answer["result"]
+
+
+@contextlib.contextmanager
+def ended_after(seconds: float) -> Iterator[None]:
+    """The process ends by SIGVTALRM if it computes for longer than that in this block; waiting does not count.
+
+    For libraries written in C that never return from some damaged files, which no exception can interrupt.
+    """
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
 
 def _serve() -> int:

@@ -50,7 +50,7 @@ def import_keras() -> Any:
 
 
 def died_of(signal_name: str, handle: str) -> str:
-    """Why a process ended by a signal while TensorFlow ran a model in it, as far as that can be told.
+    """Why a process ended by a signal while it loaded or ran a model, as far as that can be told.
 
     Args:
       signal_name: Such as ``SIGSEGV``.
@@ -61,6 +61,8 @@ def died_of(signal_name: str, handle: str) -> str:
             f"The process that loads the model {handle} was killed (SIGKILL), which the system does when memory runs "
             f"out. Give the machine or container more memory."
         )
+    if signal_name == "SIGVTALRM":
+        return f"The model {handle} is damaged: reading what it says of itself never ends. Copy it again."
     return (
         f"TensorFlow itself crashed on the model {handle} ({signal_name}). If the model is whole, try "
         f"TF_ENABLE_ONEDNN_OPTS=0 in the environment, which turns off oneDNN, the cause of some such crashes."

@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from beam_job.core.errors import ModelError
+from beam_job.runtime.isolation import ended_after
 
 # Layers and functions whose configuration holds code, or names a file to run.
 _FUNCTION = "__lambda__"
 _CODE = frozenset(("Lambda", _FUNCTION, "TorchModuleWrapper", "TFSMLayer"))
 # Packages whose classes Keras itself looks up.
 _OWN_PACKAGES = frozenset(("keras", "tf_keras", "tensorflow", "builtins", "keras_hub", "keras_cv", "keras_nlp"))
+# HDF5 goes round in circles on some damaged texts (HDFGroup/hdf5#1707); whole ones take milliseconds.
+_HDF5_SECONDS = 10
 _ZIP, _HDF5 = b"PK", b"\x89HDF"
 _CONFIG, _METADATA = "config.json", "metadata.json"
 # Arguments that Keras 2 wrote and Keras 3 no longer takes, with the value at which they say nothing; ``...`` stands for
@@ -128,7 +131,7 @@ def _read_zip(path: Path, handle: str) -> KerasFile:
 def _read_hdf5(path: Path, handle: str) -> KerasFile:
     import h5py
 
-    with h5py.File(path) as file:
+    with ended_after(_HDF5_SECONDS), h5py.File(path) as file:
         if "model_config" not in file.attrs:
             raise ModelError(
                 f"The Keras file {handle} holds weights without a model. Save the whole model (model.save), or give "
