@@ -14,11 +14,14 @@ from beam_job.core.values import ImageSize, LayerChoice, SplitFractions, TagSet,
 class ExtractArguments(TypedDict, total=False):
     """Options of extract and plan."""
 
+    text_column: str | None
     labels: str | None
     splits: SplitFractions | str | None
     allowed_roots: Sequence[str] | str
     split_seed: int
     model: str
+    modality: str | None
+    text_preprocessor: str | None
     weights: str | None
     layer: Sequence[LayerChoice | str] | LayerChoice | str
     signature: str | None
@@ -32,6 +35,7 @@ class ExtractArguments(TypedDict, total=False):
     precision: Literal["fp32", "bf16"]
     decode: Literal["exact", "fast"]
     max_image_pixels: int
+    max_text_bytes: int
     float_range: ValueRange | str | None
     format: Sequence[str] | str
     num_shards: int | None
@@ -51,6 +55,8 @@ class ExtractArguments(TypedDict, total=False):
 class ModelArguments(TypedDict, total=False):
     """Options of inspect_model."""
 
+    modality: str | None
+    text_preprocessor: str | None
     weights: str | None
     layer: Sequence[LayerChoice | str] | LayerChoice | str
     signature: str | None

@@ -38,7 +38,7 @@ def main() -> None:
     batches = [contents[start : start + size] for start in range(0, len(contents), size)]
 
     def extract(batch: list[bytes]) -> None:
-        engine.run(spec.modality.batch([spec.modality.prepare(content) for content in batch]))
+        engine.run(spec.batch([spec.modality.prepare(content) for content in batch]))
 
     with ThreadPoolExecutor(cores) as pool:
         list(pool.map(extract, batches[: 4 * cores]))

@@ -7,6 +7,7 @@ refs are a few thousand elements.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zlib
 from collections import Counter, defaultdict
@@ -35,8 +36,7 @@ def pack(entries: Iterable[ExampleRef | PassedOver]) -> bytes:
         if isinstance(entry, PassedOver):
             passed_over[entry.kind] += 1
         else:
-            fields = (entry.label, entry.split, entry.group, entry.version, entry.problem)
-            rows.append((entry.id, entry.uri, *fields))
+            rows.append(dataclasses.astuple(entry))
     return zlib.compress(json.dumps((rows, passed_over), separators=(",", ":")).encode("ascii"), _FASTEST)
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from beam_job import api
 from beam_job.cli.arguments import add_option, given_options
 from beam_job.cli.command import no_more
+from beam_job.core import naming
 from beam_job.core.option_fields import group_fields
 from beam_job.core.options import HeadOptions
 
@@ -112,10 +113,13 @@ def print_head(result: HeadResult) -> None:
         console.print(_served(result.served), soft_wrap=True)
     console.print(f"trained in {result.seconds:.1f} s\n")
     console.print("use it with:", style="bold")
+    takes_bytes = result.input.endswith(naming.BYTES_SUFFIX)
+    packages = "".join(f", {package}" for package in result.packages)
+    given, example = ("open(sys.argv[1], 'rb').read()", "FILE") if takes_bytes else ("sys.argv[1]", "'SOME WORDS'")
     console.print(
-        f'  python -c "import sys, tensorflow as tf; '
+        f'  python -c "import sys, tensorflow as tf{packages}; '
         f"model = tf.saved_model.load('{result.head}/saved_model').signatures['serving_default']; "
-        f"print(model({result.input}=tf.constant([open(sys.argv[1], 'rb').read()])))\" FILE",
+        f'print(model({result.input}=tf.constant([{given}])))" {example}',
         soft_wrap=True,
         markup=False,
     )

@@ -114,7 +114,7 @@ class DecodeError(ExampleError):
 
 
 class EmptyFileError(DecodeError):
-    """The file has no bytes."""
+    """The file has no bytes, or the text no letters."""
 
 
 class UnknownFormatError(DecodeError):
@@ -126,7 +126,7 @@ class CorruptExampleError(DecodeError):
 
 
 class ExampleTooLargeError(DecodeError):
-    """The header announces more than the limit."""
+    """The example is larger than the limit, as its header announces or as its bytes are."""
 
 
 class UnknownLabelError(ExampleError):

@@ -18,6 +18,8 @@ WORK = ".work"
 LAYOUT = f"{WORK}/layout.json"
 INTENT = f"{WORK}/intent.json"
 LOCK = f"{WORK}/lock"
+# The end of the name of a served model's input that takes the bytes of files: TensorFlow Serving has base64 there.
+BYTES_SUFFIX = "_bytes"
 METADATA = frozenset({RUN, ERRORS, DATASET_INFO, FEATURES, LABELS, SCHEMA})
 
 _SHARD = re.compile(r"(?P<split>[A-Za-z][A-Za-z0-9_]*)-(?P<index>\d{5,})-of-(?P<count>\d{5,})")

@@ -47,6 +47,7 @@ def option(
     maximum: float = math.inf,
     choices: tuple[str, ...] | MembersOf = (),
     recorded: bool = True,
+    modality: str | None = None,
 ) -> Any:
     """A field that is an option.
 
@@ -58,6 +59,7 @@ def option(
       maximum: The largest legal number.
       choices: The legal texts, if they are a list.
       recorded: Whether run.json records it; not if it decides nothing in the dataset, or is the dataset's path.
+      modality: The only modality that it is for, by its name; None for all of them.
     """
     metadata = {
         "help": text,
@@ -66,6 +68,7 @@ def option(
         "maximum": maximum,
         "choices": choices,
         "recorded": recorded,
+        "modality": modality,
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -76,6 +79,18 @@ def group_fields(group_type: type[Any]) -> Iterator[Field]:
     for field in dataclasses.fields(group_type):
         field.type = resolved[field.name]
         yield field
+
+
+def check_modality(group: Any, modality: str) -> None:
+    """Checks that no option of a group is set that is only for examples of another modality.
+
+    Raises:
+      UsageError: one is; the message names it.
+    """
+    for field in group_fields(type(group)):
+        wanted = field.metadata["modality"]
+        if wanted not in (None, modality) and getattr(group, field.name) != field.default:
+            raise UsageError(f"--{field.name} is for {wanted} examples, and the model takes {modality} examples.")
 
 
 def choices_of(field: Field) -> tuple[str, ...]:

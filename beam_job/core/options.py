@@ -23,9 +23,16 @@ class SourceOptions:
     """Which examples, which labels, which splits."""
 
     input: str = option(
-        "The examples: a directory with a folder per class, a glob, or a manifest (.csv or .jsonl with the columns "
-        "uri, label, id, split, group; only uri is required). Local paths and gs:// URLs.",
+        "The examples: a directory with a folder per class, a glob, a manifest (.csv or .jsonl with the columns uri or "
+        "text, and label, id, split, group; only one of the first two is required), or a .txt file with a text per "
+        "line. Local paths and gs:// URLs.",
         metavar="IN",
+    )
+    text_column: str | None = option(
+        "The column of a manifest with the texts, for models of texts; by default text.",
+        None,
+        metavar="NAME",
+        modality="text",
     )
     labels: str | None = option(
         "A file with one label per line; the line number of a label, from 0, is stored. Without it the vocabulary is "
@@ -59,6 +66,18 @@ class ModelOptions:
         DEFAULT_MODEL,
         metavar="M",
     )
+    modality: str | None = option(
+        "What the model takes, where its input does not tell.",
+        None,
+        choices=MembersOf("beam_job.modalities.registry:MODALITIES"),
+    )
+    text_preprocessor: str | None = option(
+        "For an encoder of texts that takes the numbers of tokens: the model that makes these from texts, named as "
+        "model is.",
+        None,
+        metavar="M",
+        modality="text",
+    )
     weights: str | None = option(
         "For keras:NAME: a weights file without the top, imagenet (downloaded by Keras; the default), or none (random, "
         "always the same).",
@@ -89,17 +108,20 @@ class ModelOptions:
         "Height and width of the model's input in pixels, where the model does not fix them.",
         None,
         metavar="224|HxW",
+        modality="image",
     )
     input_range: ValueRange | None = option(
         "The values of black and white in the model's input, if the model does not declare them: 0,1 or -1,1 or 0,255.",
         None,
         metavar="LOW,HIGH",
+        modality="image",
     )
     preprocess: str | None = option(
         "Instead of input_range, a convention of Keras: caffe (BGR minus the ImageNet mean), tf (-1 to 1), torch (0 to "
         "1, minus the ImageNet mean, divided by its standard deviation).",
         None,
         choices=("caffe", "tf", "torch"),
+        modality="image",
     )
     resize: str = option(
         "How images are resized to the model's input: bilinear (tf.image.resize), antialias (the same with "
@@ -107,6 +129,7 @@ class ModelOptions:
         "smart_resize).",
         "bilinear",
         choices=("bilinear", "antialias", "crop"),
+        modality="image",
     )
 
 
@@ -137,18 +160,24 @@ class DecodeOptions:
         "pixels.",
         "exact",
         choices=("exact", "fast"),
+        modality="image",
     )
     max_image_pixels: int = option(
         "An image whose header announces more pixels becomes an error row before it is decoded.",
         89_478_485,  # Pillow's own limit (PIL.Image.MAX_IMAGE_PIXELS): a quarter of a gigabyte of RGB
         metavar="N",
         minimum=1,
+        modality="image",
+    )
+    max_text_bytes: int = option(
+        "A text of more bytes becomes an error row.", 1_000_000, metavar="N", minimum=1, modality="text"
     )
     float_range: ValueRange | None = option(
         "The values of black and white in images of floating-point pixels (TIFF, PFM), such as 0,1. Without it, and "
         "for values outside of it, such an image becomes an error row.",
         None,
         metavar="LOW,HIGH",
+        modality="image",
     )
 
 

@@ -1,4 +1,7 @@
-"""The values that cross a step: frozen, small, checked when they are made. None of them holds an example's content."""
+"""The values that cross a step: frozen, small, checked when they are made.
+
+None of them holds an example's content, except that a short text is part of its ref.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,15 @@ class ExampleRef:
 
     Attributes:
       id: The name of the example in the dataset, unique in it; by default the path relative to the input's root.
-      uri: A local path or a URL of a filesystem that Beam knows, such as ``gs://bucket/name``.
+      uri: A local path or a URL of a filesystem that Beam knows, such as ``gs://bucket/name``: that of the example, or
+        of the file that it is in.
       label: The label as text (integers in decimal), or None without one.
       split: The name of the split, or None as long as none is assigned.
       group: Examples of one group stay in one split; None for an example without a group.
       version: Changes when the content changes (size and modification time, or generation); may be empty.
       problem: Why the input's entry cannot be used, or None. Such a ref becomes an error row without being read.
+      text: The example itself, if it is a short text, or None.
+      member: Where the example is in the file, in the words of the input that listed it, or None if it is the file.
     """
 
     id: str
@@ -35,6 +41,13 @@ class ExampleRef:
     group: str | None = None
     version: str = ""
     problem: str | None = None
+    text: str | None = None
+    member: str | None = None
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the example is the file at ``uri``."""
+        return self.text is None and self.member is None
 
     def __post_init__(self) -> None:
         if not self.id:

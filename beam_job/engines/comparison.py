@@ -19,7 +19,7 @@ import numpy.typing as npt
 from beam_job.core.records import Float32Array
 from beam_job.engines.base import FP32, REFERENCE_ENGINE, Engine
 from beam_job.engines.registry import ENGINES
-from beam_job.modalities.base import Batch
+from beam_job.modalities.base import Batch, as_batch
 from beam_job.models.frozen import FrozenModel
 
 MIN_COSINE = 0.9999
@@ -58,7 +58,7 @@ def compare_engines(
     Args:
       graph: Path of the frozen graph.
       model: The frozen model, as its ``to_json`` describes it.
-      examples: Path of a .npy file with a batch of examples.
+      examples: Path of a file that :func:`save_examples` wrote.
       batch_sizes: The engines to compare, and the batch size of each.
       precision: ``fp32`` or ``bf16``.
 
@@ -66,13 +66,14 @@ def compare_engines(
       The verdict, as a dictionary.
     """
     frozen = FrozenModel.from_json(Path(graph), model)
-    batch: npt.NDArray[Any] = np.load(examples)
+    given = list(np.load(examples, allow_pickle=True).values())
     single = _reference(frozen, frozen.batch or 1)
-    expected = _rows(single, batch, 1)
+    expected = _rows(single, as_batch(given, frozen.example_shape), 1)
     finite = [all(np.isfinite(values).all() for values in row.values()) for row in expected]
-    batch, expected = batch[finite], list(itertools.compress(expected, finite))
-    if not expected:
+    if not any(finite):
         return dataclasses.asdict(Verdict(0, False, False, {}))
+    batch = as_batch(list(itertools.compress(given, finite)), frozen.example_shape)
+    expected = list(itertools.compress(expected, finite))
     alone = frozen.batch is None and not _independent(frozen, batch, single, expected)
     found: dict[str, dict[str, Any]] = {}
     for name, batch_size in batch_sizes.items():
@@ -91,7 +92,12 @@ def _reference(model: FrozenModel, batch_size: int) -> Engine:
     return ENGINES.get(REFERENCE_ENGINE)(model, batch_size, 1, FP32)
 
 
-def _rows(engine: Engine, batch: npt.NDArray[Any], size: int) -> Rows:
+def save_examples(path: str, examples: Sequence[npt.NDArray[Any]]) -> None:
+    """Writes examples that the modality prepared, of one shape or of several, as a .npz file."""
+    np.savez(path, *examples)
+
+
+def _rows(engine: Engine, batch: Batch, size: int) -> Rows:
     """The features of each example, from calls on ``size`` of them."""
     rows: list[Mapping[str, Float32Array]] = []
     for start in range(0, len(batch), size):
@@ -101,13 +107,15 @@ def _rows(engine: Engine, batch: npt.NDArray[Any], size: int) -> Rows:
     return rows
 
 
-def _independent(model: FrozenModel, batch: npt.NDArray[Any], single: Engine, expected: Rows) -> bool:
+def _independent(model: FrozenModel, batch: Batch, single: Engine, expected: Rows) -> bool:
     """Whether examples have the same features together, and beside an empty one, as alone.
 
-    Fainter copies stand among them: what is taken of the whole batch, such as its largest value, may be the same for
-    all examples as they are.
+    Fainter copies stand among those of numbers: what is taken of the whole batch, such as its largest value, may be the
+    same for all examples as they are.
     """
-    faint = (batch * np.float32(_FAINT)).astype(batch.dtype)
+    if isinstance(batch, list):  # which the engine calls with one at a time
+        return True
+    faint = batch[:0] if batch.dtype.hasobject else (batch * np.float32(_FAINT)).astype(batch.dtype)
     varied = np.concatenate((batch, faint))
     try:
         alone = [*expected, *_rows(single, faint, 1)]
@@ -119,7 +127,7 @@ def _independent(model: FrozenModel, batch: npt.NDArray[Any], single: Engine, ex
     return all(found["max_relative_distance"] <= _SAME for found in measured)
 
 
-def _alike(batch: npt.NDArray[Any], rows: Rows) -> bool:
+def _alike(batch: Batch, rows: Rows) -> bool:
     """Whether examples that differ all have the same features."""
     differ = any(not np.array_equal(example, batch[0]) for example in batch)
     same = all(np.array_equal(values, rows[0][name]) for row in rows for name, values in row.items())
@@ -165,8 +173,12 @@ def distance(one: Float32Array, two: Float32Array) -> float:
     return float(np.linalg.norm(two - one)) / length if length else float(np.linalg.norm(two))
 
 
-def _milliseconds(engine: Engine, examples: npt.NDArray[Any], batch_size: int) -> float:
-    batch = np.resize(examples, (batch_size, *examples.shape[1:]))
+def _milliseconds(engine: Engine, examples: Batch, batch_size: int) -> float:
+    batch = (
+        examples[:1] * batch_size
+        if isinstance(examples, list)
+        else np.resize(examples, (batch_size, *examples.shape[1:]))
+    )
     return round(milliseconds_per_example(engine, batch, batch_size, _TIMED_SECONDS), 3)
 
 

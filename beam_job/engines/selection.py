@@ -14,12 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from beam_job.core.errors import ModelError
 from beam_job.engines.base import BF16, FP32, REFERENCE_ENGINE, Engine, EngineChoice
-from beam_job.engines.comparison import MAX_DISTANCE, MIN_COSINE, Verdict
+from beam_job.engines.comparison import MAX_DISTANCE, MIN_COSINE, Verdict, save_examples
 from beam_job.engines.registry import ENGINES
 from beam_job.models.frozen import FrozenModel
 from beam_job.models.spec import ModelSpec, frozen_model
@@ -64,11 +63,12 @@ def choose_engine(
       ModelError: it does not agree with TensorFlow, or does not compute in that precision on this processor; or the
         model does not give features of single examples.
     """
-    candidates, frozen = _candidates(spec, wanted), frozen_model(spec)
+    frozen = frozen_model(spec)
+    candidates = _candidates(frozen, wanted)
     _check_batch_size(batch_size, frozen.batch, f"the model {spec.handle} is made for batches of {frozen.batch}")
-    sizes = {name: frozen.batch or batch_size or ENGINES.get(name).batch_sizes[precision] for name in candidates}
-    # Examples of different lengths are never batched, and run on TensorFlow alone.
-    verdict = _verdict(spec, frozen, sizes, precision, examples) if spec.modality.fixed_shape else None
+    wished = frozen.batch or batch_size or spec.modality.batch_size
+    sizes = {name: wished or ENGINES.get(name).batch_sizes[precision] for name in candidates}
+    verdict = _verdict(spec, frozen, sizes, precision, examples)
     if verdict is None:
         name = REFERENCE_ENGINE if wanted == AUTO else wanted
         return EngineChoice(name, precision, sizes[name], f"{'requested; ' if wanted != AUTO else ''}{_NO_EXAMPLES}")
@@ -115,7 +115,7 @@ def load_engine(choice: EngineChoice, spec: ModelSpec, streams: int) -> Engine:
     return ENGINES.get(choice.name)(frozen_model(spec), choice.batch_size, streams, choice.precision)
 
 
-def _candidates(spec: ModelSpec, wanted: str) -> list[str]:
+def _candidates(model: FrozenModel, wanted: str) -> list[str]:
     """The engine that is wanted, or all that are installed and take the model's batches.
 
     Raises:
@@ -125,7 +125,7 @@ def _candidates(spec: ModelSpec, wanted: str) -> list[str]:
         ENGINES.get(wanted)
         return [wanted]
     installed = [name for name in ENGINES if ENGINES.is_installed(name)]
-    return [name for name in installed if spec.modality.fixed_shape or not ENGINES.get(name).needs_fixed_shape]
+    return [name for name in installed if model.takes_fixed_numbers or not ENGINES.get(name).needs_fixed_shape]
 
 
 def _choice(verdict: Verdict, wanted: str, precision: str, chosen_before: str | None = None) -> EngineChoice:
@@ -203,9 +203,8 @@ def _verdict(
         found = examples()
         if not found:
             raise _NoExamplesError
-        with tempfile.NamedTemporaryFile(suffix=".npy") as file:
-            np.save(file, np.stack(found))
-            file.flush()
+        with tempfile.NamedTemporaryFile(suffix=".npz") as file:
+            save_examples(file.name, found)
             verdict = _compare(spec.handle, frozen, file.name, batch_sizes, precision)
         (folder / _VERDICT_FILE).write_text(json.dumps(verdict))
 

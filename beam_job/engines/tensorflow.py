@@ -13,7 +13,8 @@ from beam_job.core.records import Float32Array
 from beam_job.engines.base import BF16, FP32, padded
 from beam_job.modalities.base import Batch
 from beam_job.models.frozen import FrozenModel
-from beam_job.runtime.tensorflow import import_tensorflow
+from beam_job.models.resources import fill_tables
+from beam_job.runtime.tensorflow import import_operations, import_tensorflow
 
 
 class TensorFlowEngine:
@@ -30,6 +31,8 @@ class TensorFlowEngine:
 
     def __init__(self, model: FrozenModel, batch_size: int, streams: int, precision: str) -> None:
         self._tf = tf = import_tensorflow()
+        for package in model.packages:
+            import_operations(package)
         self._batch_size = batch_size
         self._names = list(model.outputs)
         definition = tf.compat.v1.GraphDef()
@@ -44,6 +47,7 @@ class TensorFlowEngine:
             rewriter = settings.graph_options.rewrite_options
             rewriter.auto_mixed_precision_onednn_bfloat16 = rewriter.ON
         session = tf.compat.v1.Session(graph=graph, config=settings)
+        fill_tables(session)
         self._call = session.make_callable(list(model.outputs.values()), feed_list=[model.input])
 
     def run(self, batch: Batch) -> Mapping[str, Float32Array]:

@@ -13,7 +13,7 @@ from beam_job.core.metrics import StageTimes
 from beam_job.core.records import ErrorRow, ExampleRef, FeatureRecord, Float32Array
 from beam_job.dataset.labels import LabelVocabulary
 from beam_job.engines.base import Engine
-from beam_job.extraction.reading import Content
+from beam_job.extraction.arranging import Task
 from beam_job.models.spec import ModelSpec
 
 Outcome = FeatureRecord | ErrorRow
@@ -23,34 +23,51 @@ _NOT_FINITE = "expected finite features, found NaN or infinity"
 
 
 def process_batch(
-    batch: Sequence[Content], model: ModelSpec, engine: Engine, vocabulary: LabelVocabulary, times: StageTimes
-) -> list[Outcome]:
-    """An outcome for each example of a batch, in order.
+    batch: Sequence[Task], model: ModelSpec, engine: Engine, vocabulary: LabelVocabulary, times: StageTimes
+) -> list[tuple[int, Outcome]]:
+    """An outcome for each example of a batch, with the example's place in its shard.
 
     Args:
-      batch: Refs with their bytes, or with the error rows for them.
+      batch: The contents, or error rows for them, with the examples that they belong to.
       model: Which model; its modality decodes.
       engine: Runs the model.
       vocabulary: Label to index.
       times: Gets the seconds of each stage.
     """
-    decoded: list[ErrorRow | tuple[ExampleRef, int]] = []
+    outcomes: list[tuple[int, Outcome]] = []
+    decoded: list[list[tuple[int, ExampleRef, int]]] = []
     examples: list[npt.NDArray[Any]] = []
     with times.measure("decode"):
-        for ref, content in batch:
-            if isinstance(content, ErrorRow):
-                decoded.append(content)
-                continue
-            try:
-                label = vocabulary.index(ref.label)
-                examples.append(model.modality.prepare(content))
-            except ExampleError as error:
-                decoded.append(ErrorRow.of(ref, error))
-            else:
-                decoded.append((ref, label))
+        for task in batch:
+            labelled, failed = _labelled(task, vocabulary)
+            outcomes.extend(failed)
+            if isinstance(task.content, bytes) and labelled:
+                try:
+                    examples.append(model.modality.prepare(task.content))
+                except ExampleError as error:
+                    outcomes.extend((place, ErrorRow.of(ref, error)) for place, ref, _ in labelled)
+                else:
+                    decoded.append(labelled)
     with times.measure("model"):
-        answers = iter(run_model(examples, model, engine))
-    return [item if isinstance(item, ErrorRow) else _outcome(*item, next(answers)) for item in decoded]
+        answers = run_model(examples, model, engine)
+    for labelled, answer in zip(decoded, answers, strict=True):
+        outcomes.extend((place, _outcome(ref, label, answer)) for place, ref, label in labelled)
+    return outcomes
+
+
+def _labelled(
+    task: Task, vocabulary: LabelVocabulary
+) -> tuple[list[tuple[int, ExampleRef, int]], list[tuple[int, ErrorRow]]]:
+    """The examples of a task with the numbers of their labels, and the error rows of those that have none."""
+    if isinstance(task.content, ErrorRow):
+        return [], [(place, task.content) for place, _ in task.examples]
+    labelled, failed = [], []
+    for place, ref in task.examples:
+        try:
+            labelled.append((place, ref, vocabulary.index(ref.label)))
+        except ExampleError as error:
+            failed.append((place, ErrorRow.of(ref, error)))
+    return labelled, failed
 
 
 def _outcome(ref: ExampleRef, label: int, answer: Features | ModelRejectedError) -> Outcome:
@@ -70,7 +87,7 @@ def run_model(
     if not examples:
         return []
     try:
-        answer = engine.run(model.modality.batch(examples))
+        answer = engine.run(model.batch(examples))
     except ModelRejectedError as error:
         if len(examples) == 1:
             return [error]

@@ -74,7 +74,7 @@ class ExtractionConfig:
 
     def allows(self, ref: ExampleRef) -> bool:
         """Whether an example may be read."""
-        return storage.is_allowed(ref.uri, self.allowed_roots)
+        return not ref.is_file or storage.is_allowed(ref.uri, self.allowed_roots)
 
     def fingerprint_of(self, ref: ExampleRef) -> str:
         """Hash over everything that decides an example's features."""

@@ -1,6 +1,6 @@
 """A stream of refs in, a stream of outcomes out. Plain Python, without Beam.
 
-    refs -> read (many in flight) -> batches -> decode + model (a thread per core) -> outcomes in order
+    refs -> read (many in flight) -> arrange -> batches -> decode + model (a thread per core) -> outcomes in order
 
 A thread takes a whole batch, decodes it and runs the model on it, so decoding and the model share the cores without
 passing examples between threads, and every core has one stream of work. Reads have separate threads, since they
@@ -18,6 +18,7 @@ from beam_job.core.records import ErrorRow, ExampleRef
 from beam_job.dataset.labels import LabelVocabulary
 from beam_job.engines.base import Engine
 from beam_job.engines.selection import load_engine
+from beam_job.extraction.arranging import Task, by_length, in_their_order, restored
 from beam_job.extraction.batches import Outcome, probe_model, process_batch
 from beam_job.extraction.config import ExtractionConfig
 from beam_job.extraction.reading import Content, read_content
@@ -72,7 +73,7 @@ class Extractor:
             with times.measure("read"):
                 return read_content(ref, config.allowed_roots)
 
-        def work(batch: list[Content]) -> list[Outcome]:
+        def work(batch: list[Task]) -> list[tuple[int, Outcome]]:
             return process_batch(batch, config.model, self._engine, vocabulary, times)
 
         bytes_ahead = _READ_AHEAD_BYTES * self._threads
@@ -83,10 +84,15 @@ class Extractor:
             config.read_threads + config.batch_size,
             lambda content: _content_bytes(content) / bytes_ahead,
         )
-        batches = batched(contents, config.batch_size)
-        for outcomes in map_in_order(work, batches, self._workers, self._threads + 1):
-            yield from outcomes
-            EXAMPLES_DONE.add(len(outcomes))
+        arranged = by_length if config.model.modality.fills_up else in_their_order
+        batches = batched(arranged(contents), config.batch_size)
+
+        def placed() -> Iterator[tuple[int, Outcome]]:
+            for outcomes in map_in_order(work, batches, self._workers, self._threads + 1):
+                yield from outcomes
+                EXAMPLES_DONE.add(len(outcomes))
+
+        yield from restored(placed())
 
     def extract_batch(
         self, batch: Iterable[ExampleRef | tuple[str, bytes]], vocabulary: LabelVocabulary
@@ -98,9 +104,9 @@ class Extractor:
             else (ExampleRef(item[0], ""), item[1])
             for item in batch
         ]
-        ready = [item.result() if isinstance(item, Future) else item for item in contents]
-        work = self._workers.submit(process_batch, ready, self.config.model, self._engine, vocabulary, StageTimes())
-        return work.result()
+        tasks = list(in_their_order(item.result() if isinstance(item, Future) else item for item in contents))
+        work = self._workers.submit(process_batch, tasks, self.config.model, self._engine, vocabulary, StageTimes())
+        return [outcome for _, outcome in sorted(work.result(), key=lambda placed: placed[0])]
 
 
 def new_extractor(config: ExtractionConfig) -> Extractor:

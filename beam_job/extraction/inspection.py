@@ -141,7 +141,7 @@ def _milliseconds(spec: ModelSpec, batch: int | None) -> float:
     """Time per example, from batches in one thread."""
     size = batch or _BATCH
     engine = load_engine(EngineChoice(batch_size=size), spec, 1)
-    examples = spec.modality.batch([spec.modality.probe()] * size)
+    examples = spec.batch([spec.modality.probe()] * size)
     return milliseconds_per_example(engine, examples, size, _TIMED_SECONDS)
 
 

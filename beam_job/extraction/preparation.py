@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from beam_job.core.errors import InputError
+from beam_job.core.option_fields import check_modality
 from beam_job.core.options import ExtractOptions
 from beam_job.dataset import target
 from beam_job.dataset.labels import LabelVocabulary
@@ -16,9 +17,10 @@ from beam_job.dataset.originals import example_files
 from beam_job.engines.selection import choose_engine
 from beam_job.extraction.config import ExtractionConfig, make_config
 from beam_job.extraction.extractor import Extractor, new_extractor
+from beam_job.extraction.kinds import check_kind
 from beam_job.extraction.reading import first_examples
 from beam_job.extraction.resumption import EarlierRun, check_identity, read_earlier_run
-from beam_job.inputs.base import Source, all_refs
+from beam_job.inputs.base import Columns, Source, all_refs
 from beam_job.inputs.selection import open_source
 from beam_job.models.spec import describe_model
 from beam_job.runtime import storage
@@ -70,7 +72,7 @@ def prepare(
     """
     output, resume = storage.absolute(options.output.output), options.output.resume or options.output.retry_errors
     with impatient():
-        source, notes = _source(options.source.input)
+        source, notes = _source(options)
         stale = target.check_target(output, options.output.overwrite, resume)
         earlier = read_earlier_run(output) if resume else None
     vocabulary = LabelVocabulary.read(options.source.labels) if options.source.labels else None
@@ -86,10 +88,11 @@ def prepare(
     return Preparation(options, source, notes, vocabulary, stale, earlier, config)
 
 
-def _source(path: str) -> tuple[Source, list[str]]:
+def _source(options: ExtractOptions) -> tuple[Source, list[str]]:
     """The input, checked, and how it is understood."""
+    column = options.source.text_column
     try:
-        source = open_source(path)
+        source = open_source(options.source.input, Columns(column) if column else None)
         return source, source.check()
     except OSError as error:
         raise InputError(f"The input cannot be read: {error}. docs/inputs.md says how to log in.") from None
@@ -98,6 +101,8 @@ def _source(path: str) -> tuple[Source, list[str]]:
 def _config(options: ExtractOptions, source: Source, earlier: EarlierRun | None, processes: int) -> ExtractionConfig:
     spec = describe_model(options.model, options.decode)
     modality = spec.modality
+    check_modality(options.source, modality.name)
+    check_kind(source, spec, options.source.allowed_roots)
     engine = choose_engine(
         spec,
         options.engine.engine,

@@ -1,4 +1,4 @@
-"""Reads the bytes of examples."""
+"""Reads examples for the work: each with its ref, or with the error row for it."""
 
 from __future__ import annotations
 
@@ -9,41 +9,12 @@ from typing import Any
 
 import numpy.typing as npt
 
-from beam_job.core.errors import (
-    AccessDeniedError,
-    BadReferenceError,
-    ExampleError,
-    NotFoundError,
-    OutsideRootsError,
-    ReadError,
-)
+from beam_job.core.errors import ExampleError
 from beam_job.core.records import ErrorRow, ExampleRef
+from beam_job.inputs.reading import read_example
 from beam_job.modalities.base import Modality
-from beam_job.runtime import storage
 
 Content = tuple[ExampleRef, bytes | ErrorRow]
-
-
-def read_example(ref: ExampleRef, allowed_roots: Sequence[str] = ()) -> bytes:
-    """The bytes of an example.
-
-    Raises:
-      BadReferenceError: the input's entry for the example makes no sense.
-      OutsideRootsError: the file is in none of ``allowed_roots``.
-      ReadError: the bytes cannot be read.
-    """
-    if ref.problem is not None:
-        raise BadReferenceError(ref.problem)
-    try:
-        if not storage.is_allowed(ref.uri, allowed_roots):
-            raise OutsideRootsError(f"expected a file below {' or '.join(allowed_roots)}, found {ref.uri}")
-        return storage.read_bytes(ref.uri)
-    except FileNotFoundError:
-        raise NotFoundError(f"there is no file at {ref.uri}") from None
-    except PermissionError:
-        raise AccessDeniedError(f"these credentials do not allow to read the file at {ref.uri}") from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a null byte, or a scheme that Beam does not know
-        raise ReadError(f"the file at {ref.uri} cannot be read: {error}") from None
 
 
 def read_content(ref: ExampleRef, allowed_roots: Sequence[str] = ()) -> Content:

@@ -5,29 +5,43 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from beam_job.core.errors import ModelError
+from beam_job.core import naming
+from beam_job.core.errors import ExampleError, ModelError
 from beam_job.core.options import ExtractOptions
 from beam_job.core.records import Float32Array
 from beam_job.dataset.originals import original_refs
 from beam_job.dataset.reading import Dataset, FeatureTable
-from beam_job.models.frozen import FrozenModel
+from beam_job.inputs.reading import read_example
+from beam_job.models.resources import import_with_tables, tables
 from beam_job.models.spec import describe_model, frozen_model
-from beam_job.runtime import storage
-from beam_job.runtime.tensorflow import import_tensorflow
+from beam_job.runtime.tensorflow import import_operations, import_tensorflow
 
-# TensorFlow Serving takes base64 in JSON for inputs whose names end like this.
-_BYTES_SUFFIX = "_bytes"
 # Examples that a served model is compared on, and refs of the input among which they are looked for.
 _COMPARED, _LOOKED_AT = 8, 1000
 
 
-def save_classifier(path: str, dataset: Dataset, head: Any, classes: list[str], feature: str | None = None) -> str:
-    """Writes the SavedModel: bytes of examples, string [B], to ``probabilities``, float32 [B, C], and ``classes``.
+@dataclasses.dataclass(frozen=True)
+class ServedInput:
+    """What a served model takes.
+
+    Attributes:
+      name: The name of its input, such as ``image_bytes``, or ``text``.
+      packages: What must be imported before it is loaded, beside TensorFlow.
+    """
+
+    name: str
+    packages: tuple[str, ...]
+
+
+def save_classifier(
+    path: str, dataset: Dataset, head: Any, classes: list[str], feature: str | None = None
+) -> ServedInput:
+    """Writes the SavedModel: bytes or texts, string [B], to ``probabilities``, float32 [B, C], and ``classes``.
 
     Args:
       path: A directory that does not exist yet.
@@ -35,9 +49,6 @@ def save_classifier(path: str, dataset: Dataset, head: Any, classes: list[str], 
       head: A Keras model from float32 [B, D] to float32 [B, C].
       classes: The classes' names.
       feature: Which of several stored features the head takes.
-
-    Returns:
-      The name of the input, such as ``image_bytes``.
 
     Raises:
       ModelError: the model that made the features is no longer available.
@@ -50,7 +61,12 @@ def save_classifier(path: str, dataset: Dataset, head: Any, classes: list[str], 
         raise ModelError(f"The model {spec.handle} is no longer the one that the features were made with.")
     module = tf.Module()
     frozen = frozen_model(spec)
-    module.head, module.backbone = head, _backbone(tf, frozen, dataset.feature_field(feature))
+    for package in frozen.packages:
+        import_operations(package)
+    definition = tf.compat.v1.GraphDef()
+    definition.ParseFromString(frozen.graph.read_bytes())
+    module.head, module.tables = head, tables(definition)
+    module.backbone = _backbone(definition, module.tables, frozen.input, frozen.outputs[dataset.feature_field(feature)])
     batch = frozen.batch or (1 if dataset.run["engine"].get("alone") else None)
     names = tf.constant(classes)
 
@@ -72,10 +88,10 @@ def save_classifier(path: str, dataset: Dataset, head: Any, classes: list[str], 
         probabilities = head(flat, training=False)
         return {"probabilities": probabilities, "classes": tf.tile(names[tf.newaxis], [tf.shape(probabilities)[0], 1])}
 
-    input_name = f"{spec.modality.name}{_BYTES_SUFFIX}"
+    input_name = spec.modality.name if spec.modality.in_tables else f"{spec.modality.name}{naming.BYTES_SUFFIX}"
     module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None], tf.string, name=input_name)])
     tf.saved_model.save(module, path, signatures={"serving_default": module.serve})
-    return input_name
+    return ServedInput(input_name, frozen.packages)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,13 +140,13 @@ def _stored(dataset: Dataset, tables: Iterable[FeatureTable]) -> Iterator[tuple[
     for ref in itertools.islice(original_refs(dataset), _LOOKED_AT):
         if ref.id in known:
             table, row = known[ref.id]
-            with contextlib.suppress(OSError):
-                yield storage.read_bytes(ref.uri), table.features[row : row + 1]
+            with contextlib.suppress(ExampleError):
+                yield read_example(ref), table.features[row : row + 1]
 
 
-def _backbone(tf: Any, model: FrozenModel, output: str) -> Any:
-    definition = tf.compat.v1.GraphDef()
-    definition.ParseFromString(model.graph.read_bytes())
-    wrapped = tf.compat.v1.wrap_function(lambda: tf.import_graph_def(definition, name=""), [])
+def _backbone(definition: Any, known: Mapping[str, Any], taken: str, given: str) -> Any:
+    """The function from one tensor of a graph to another, with the tables that stand for nodes of it."""
+    tf = import_tensorflow()
+    wrapped = tf.compat.v1.wrap_function(lambda: import_with_tables(definition, known), [])
     element = wrapped.graph.as_graph_element
-    return wrapped.prune(element(model.input), element(model.outputs[output]))
+    return wrapped.prune(element(taken), element(given))

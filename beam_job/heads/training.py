@@ -64,6 +64,7 @@ class HeadResult:
       evaluations: ``linear probe``, ``head`` and ``nearest neighbours`` to how good they are on the test split.
       seconds: Duration of the training, without reading and writing.
       input: The name of the served model's input.
+      packages: What must be imported before it is loaded, beside TensorFlow.
       served: How the served model agrees with the head on a few examples.
     """
 
@@ -76,6 +77,7 @@ class HeadResult:
     evaluations: Mapping[str, Evaluation]
     seconds: float
     input: str = ""
+    packages: tuple[str, ...] = ()
     served: Agreement | None = None
 
     @property
@@ -325,11 +327,9 @@ def _write(result: HeadResult, head: Any, dataset: Dataset, options: HeadOptions
     with tempfile.TemporaryDirectory() as folder:
         head.save(os.path.join(folder, HEAD_FILE))
         served = os.path.join(folder, MODEL_DIRECTORY)
-        result = dataclasses.replace(
-            result, input=save_classifier(served, dataset, head, result.classes, options.feature)
-        )
+        taken = save_classifier(served, dataset, head, result.classes, options.feature)
         agreement = compare_served(served, dataset, task.tables.values(), head.predict_on_batch)
-        result = dataclasses.replace(result, served=agreement)
+        result = dataclasses.replace(result, input=taken.name, packages=taken.packages, served=agreement)
         write_plots(folder, result.classes, result.epochs, result.evaluations[_HEAD])
         metrics = {
             "dataset": storage.absolute(dataset.path),

@@ -13,7 +13,7 @@ from beam_job.core.records import ExampleRef, PassedOver
 from beam_job.runtime import storage
 
 # For messages about --input.
-INPUTS_IN_WORDS = "a directory with a folder per class, a glob, or a .csv or .jsonl manifest"
+INPUTS_IN_WORDS = "a directory with a folder per class, a glob, a .csv or .jsonl manifest, or a .txt file of texts"
 # So many of its first bytes tell what a file is.
 _HEAD_BYTES = 64
 _ORDINARY_SUFFIX = re.compile(r"\.[a-z0-9_~-]{1,12}")
@@ -26,23 +26,26 @@ class ExampleFiles:
     Attributes:
       suffixes: Suffixes, in lower case, of the files that are examples.
       recognises: Whether a file that begins with these bytes is an example, whatever its name.
+      texts: Whether examples are texts, which a table may hold itself.
     """
 
     suffixes: frozenset[str]
     recognises: Callable[[bytes], bool]
+    texts: bool = False
 
     def passed_over(self, path: str) -> PassedOver | None:
         """Why a file is no example, or None for one that is.
 
-        A local file whose suffix does not tell is looked into; in an object store that would be a request per file.
+        A local file whose suffix does not tell is looked into; in an object store that would be a request per file. A
+        file of text with another suffix is probably something else, such as a table.
         """
         name = posixpath.basename(path).lower()
         suffixes = [posixpath.splitext(text)[1] for text in (name, name.partition("?")[0])]  # x.jpg?w=640
         if any(suffix in self.suffixes for suffix in suffixes):
             return None
-        if storage.is_local(path) and self.recognises(_head(path)):
-            return None
         suffix = suffixes[0]
+        if storage.is_local(path) and not (self.texts and suffix) and self.recognises(_head(path)):
+            return None
         if not suffix:
             return PassedOver("without suffix")
         return PassedOver(suffix if _ORDINARY_SUFFIX.fullmatch(suffix) else "with other suffixes")
@@ -56,18 +59,34 @@ def _head(path: str) -> bytes:
         return b""
 
 
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """What the columns of a table are called.
+
+    Attributes:
+      text: The one with the texts.
+    """
+
+    text: str = "text"
+
+
+PLAIN_COLUMNS = Columns()
+
+
 class Source(abc.ABC):
     """An input, made from its path. Small; travels to the workers, where the listing happens.
 
     Attributes:
       ids_unique: Whether two refs cannot have the same id, by the way ids are made.
+      has_columns: Whether it is a table, whose columns options may name.
     """
 
     ids_unique: ClassVar[bool]
+    has_columns: ClassVar[bool] = False
 
     @abc.abstractmethod
-    def __init__(self, path: str) -> None:
-        """The input at ``path``, an absolute path or a URL."""
+    def __init__(self, path: str, columns: Columns = PLAIN_COLUMNS) -> None:
+        """The input at ``path``, an absolute path or a URL; only a table is given columns."""
 
     @classmethod
     @abc.abstractmethod
@@ -84,6 +103,30 @@ class Source(abc.ABC):
           InputError: the input is wrong as a whole.
         """
         return []
+
+    def check_examples(self, files: ExampleFiles) -> None:  # noqa: B027 - most inputs hold files of any kind
+        """Checks that it can hold examples of a modality, as far as a launch can tell in a moment.
+
+        Args:
+          files: Which files are examples.
+
+        Raises:
+          InputError: it holds something else.
+        """
+
+    @classmethod
+    def read_member(cls, uri: str, member: str) -> bytes:
+        """The bytes of an example that is not a file of its own.
+
+        Args:
+          uri: The file that it is in.
+          member: Where it is there, as :meth:`refs` said.
+
+        Raises:
+          OSError: the file cannot be read.
+          ValueError: there is no such example in it any more.
+        """
+        raise ValueError(f"there are no examples in files of the kind of {uri}")
 
     @abc.abstractmethod
     def units(self) -> Iterator[str]:

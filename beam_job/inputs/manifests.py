@@ -10,12 +10,14 @@ from typing import Any, ClassVar
 from beam_job.core.errors import BadReferenceError, InputError
 from beam_job.core.records import ExampleRef, PassedOver
 from beam_job.core.sharding import is_split_name
-from beam_job.inputs.base import ExampleFiles, Source, readable_id
-from beam_job.inputs.tables import BadRow, Row, csv_rows, jsonl_rows, open_text
+from beam_job.inputs.base import PLAIN_COLUMNS, Columns, ExampleFiles, Source, readable_id
+from beam_job.inputs.tables import BadRow, Lines, Row, Span, csv_rows, jsonl_rows, plain_name
+from beam_job.inputs.texts import find_text, text_ref
 from beam_job.runtime import storage
 
 _CSV, _JSONL = ".csv", ".jsonl"
-COLUMNS = ("uri", "label", "id", "split", "group")
+_URI = "uri"
+_OTHER_COLUMNS = ("label", "id", "split", "group")
 # What a column of labels is called when it is not called so.
 _LABEL_SYNONYMS = ("labels", "class", "classes", "class_name", "category", "target")
 # Rows that a launch looks at.
@@ -24,14 +26,17 @@ _CHECKED_ROWS = 1000
 
 @dataclasses.dataclass(frozen=True)
 class Manifest(Source):
-    """Rows with the columns uri, and optionally label, id, split, group; other columns are ignored.
+    """Rows with a uri or a text, and optionally label, id, split, group; other columns are ignored.
 
     A uri that is no URL and no absolute path is relative to the manifest's directory. Without an id, the path relative
-    to that directory is the id. A row that cannot be used becomes an error row, named by its line.
+    to that directory is the id, and for a text the line. For models of texts, a text comes before a uri; for others,
+    only the uri counts. A row that cannot be used becomes an error row, named by its line.
     """
 
     path: str
+    columns: Columns = PLAIN_COLUMNS
     ids_unique: ClassVar[bool] = False
+    has_columns: ClassVar[bool] = True
 
     @classmethod
     def matches(cls, path: str) -> bool:
@@ -39,7 +44,7 @@ class Manifest(Source):
 
     def check(self) -> list[str]:
         try:
-            rows = [row for _, row in itertools.islice(self._rows(), _CHECKED_ROWS)]
+            rows = [row for _, row, _ in itertools.islice(self._rows(), _CHECKED_ROWS)]
         except FileNotFoundError:
             raise InputError(f"There is no manifest at {self.path!r}.") from None
         except (OSError, UnicodeError) as error:
@@ -48,10 +53,12 @@ class Manifest(Source):
             raise InputError(f"The manifest {self.path!r} has no rows, so there is nothing to extract.")
         if isinstance(rows[0], BadRow):
             return []
-        if "uri" not in rows[0]:
+        if not any(name in rows[0] for name in self._contents):
+            known = ", ".join((_URI, self._text_column, *_OTHER_COLUMNS))
             raise InputError(
-                f"Expected the manifest {self.path!r} to have the columns {', '.join(COLUMNS)} (only uri is needed), "
-                f"found {', '.join(map(readable_id, rows[0])) or 'none'}; rename the column that holds the paths."
+                f"Expected the manifest {self.path!r} to have the columns {known} (only {' or '.join(self._contents)} "
+                f"is needed), found {', '.join(map(readable_id, rows[0])) or 'none'}; rename the column that holds the "
+                f"paths, or name that of the texts with --text_column."
             )
         labels = (row.get(_label_column(row)) for row in rows if not isinstance(row, BadRow))
         odd = next((readable_id(str(label)) for label in labels if _is_not_utf_8(label)), None)
@@ -59,43 +66,68 @@ class Manifest(Source):
             raise InputError(f"Expected the manifest {self.path!r} in UTF-8, found the label {odd!r}; save it so.")
         return _notes(rows[0])
 
+    def check_examples(self, files: ExampleFiles) -> None:
+        first = next((row for _, row, _ in self._rows() if not isinstance(row, BadRow)), {_URI: ""})
+        if _URI not in first and not files.texts:
+            raise InputError(
+                f"Expected a column {_URI} with paths in the manifest {self.path!r}, since the model takes no texts; "
+                f"found {', '.join(map(readable_id, first))}."
+            )
+
     def units(self) -> Iterator[str]:
         yield self.path
 
     def refs(self, unit: str, files: ExampleFiles) -> Iterator[ExampleRef | PassedOver]:
         root = storage.parent(unit)
-        for line, row in self._rows():
+        for line, row, span in self._rows():
+            name = readable_id(f"{storage.relative(unit, root)}:{line}")
             try:
-                yield _ref(row, root)
+                if isinstance(row, BadRow):
+                    raise BadReferenceError(row.problem)
+                text = _text(row, self._text_column) if files.texts else None
+                if text is None:
+                    yield _file_ref(row, root, f"{_URI} or {self._text_column}" if files.texts else _URI)
+                else:
+                    yield text_ref("manifest", unit, text, span, id=_text(row, "id") or name, **_assigned(row))
             except BadReferenceError as error:
-                name = readable_id(f"{storage.relative(unit, root)}:{line}")
                 yield ExampleRef(name, unit, problem=f"line {line}: {error}")
 
-    def _rows(self) -> Iterator[tuple[int, Row | BadRow]]:
-        """Line number and row."""
+    @classmethod
+    def read_member(cls, uri: str, member: str) -> bytes:
+        return find_text(uri, member)
+
+    @property
+    def _text_column(self) -> str:
+        return plain_name(self.columns.text)
+
+    @property
+    def _contents(self) -> tuple[str, str]:
+        """The columns of which one says what the example is."""
+        return _URI, self._text_column
+
+    def _rows(self) -> Iterator[tuple[int, Row | BadRow, Span]]:
+        """Line number, row and place."""
         with storage.open_read(self.path) as file:
-            text = open_text(file)
-            yield from csv_rows(text, "uri") if self.path.lower().endswith(_CSV) else jsonl_rows(text)
+            lines = Lines(file)
+            yield from csv_rows(lines, self._contents) if self.path.lower().endswith(_CSV) else jsonl_rows(lines)
 
 
-def _ref(row: Row | BadRow, root: str) -> ExampleRef:
-    if isinstance(row, BadRow):
-        raise BadReferenceError(row.problem)
-    uri = _text(row, "uri")
+def _file_ref(row: Row, root: str, needed: str) -> ExampleRef:
+    """The ref of a row that names a file; ``needed`` says what a row must have."""
+    uri = _text(row, _URI)
     if uri is None:
-        raise BadReferenceError("expected a uri, found none")
+        raise BadReferenceError(f"expected a {needed}, found none")
     uri = _located(uri, root)
+    name = _text(row, "id") or readable_id(storage.relative(uri, root))
+    return ExampleRef(id=name, uri=uri, version=storage.version_of(uri), **_assigned(row))
+
+
+def _assigned(row: Row) -> dict[str, str | None]:
+    """The label, the split and the group of a row."""
     split = _text(row, "split")
     if split is not None and not is_split_name(split):
         raise BadReferenceError(f"expected a split of letters, digits and underscores, found {split!r}")
-    return ExampleRef(
-        id=_text(row, "id") or readable_id(storage.relative(uri, root)),
-        uri=uri,
-        label=_text(row, _label_column(row)),
-        split=split,
-        group=_text(row, "group"),
-        version=storage.version_of(uri),
-    )
+    return {"label": _text(row, _label_column(row)), "split": split, "group": _text(row, "group")}
 
 
 def _located(uri: str, root: str) -> str:
@@ -145,7 +177,7 @@ def _text(row: Row, column: str) -> str | None:
         text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         raise BadReferenceError(f"expected {column} to be Unicode text, found {text!r}") from None
-    if column != "uri" and _is_not_utf_8(text):
+    if column != _URI and _is_not_utf_8(text):
         raise BadReferenceError(f"expected {column} in UTF-8, found {readable_id(text)!r}; save the manifest as UTF-8")
     return text
 

@@ -15,5 +15,6 @@ INPUTS: Registry[type[Source]] = Registry(
         "glob": Entry("beam_job.inputs.globs:Glob"),
         "class_folders": Entry("beam_job.inputs.class_folders:ClassFolders"),
         "manifest": Entry("beam_job.inputs.manifests:Manifest"),
+        "lines": Entry("beam_job.inputs.lines:TextLines"),
     },
 )

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from beam_job.core.errors import InputError
-from beam_job.inputs.base import INPUTS_IN_WORDS, Source
+from beam_job.inputs.base import INPUTS_IN_WORDS, Columns, Source
 from beam_job.inputs.registry import INPUTS
 from beam_job.runtime import storage
 
 
-def open_source(path: str) -> Source:
+def open_source(path: str, columns: Columns | None = None) -> Source:
     """The input at a path.
 
+    Args:
+      path: The path.
+      columns: What the columns of a table are called, where that is not plain.
+
     Raises:
-      InputError: there is nothing at the path that can be listed.
+      InputError: there is nothing at the path that can be listed, or it is no table and columns are given.
     """
     path = storage.absolute(path)
     for source in INPUTS.latest_first():
         if source.matches(path):
-            return source(path)
+            if columns is None:
+                return source(path)
+            if not source.has_columns:
+                raise InputError(f"--text_column goes with a .csv or .jsonl manifest, found --input={path}.")
+            return source(path, columns)
     raise InputError(f"Expected --input to be {INPUTS_IN_WORDS}; there is nothing at {path!r}.")

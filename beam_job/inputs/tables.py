@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
 import dataclasses
 import io
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 Row = Mapping[str, Any]
+# The first byte of a row in its file, and the first after it; None in an encoding in which they are not counted.
+Span = tuple[int, int] | None
 # Longer marks first: that of UTF-16 begins like that of UTF-32.
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -21,6 +24,7 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _LONGEST_MARK = 4
+_COUNTED = ("utf-8", "utf-8-sig")
 _DELIMITERS = ",;\t|"
 
 
@@ -31,62 +35,101 @@ class BadRow:
     problem: str
 
 
-def open_text(file: BinaryIO) -> io.TextIOWrapper:
-    """The text of a file: in the encoding of its mark, or UTF-8, where other bytes become surrogates (PEP 383)."""
-    start = file.read(_LONGEST_MARK)
-    file.seek(0)
-    encoding = next((name for mark, name in _MARKS.items() if start.startswith(mark)), "utf-8")
-    return io.TextIOWrapper(file, encoding=encoding, errors="surrogateescape", newline="")
+class Lines:
+    """The lines of a text file, with the ends of lines, and where in the file they are.
+
+    The encoding is that of the file's mark, or UTF-8, where other bytes become surrogates (PEP 383).
+
+    Attributes:
+      offset: The number of bytes before the next line; None where they are not counted.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        start = file.read(_LONGEST_MARK)
+        file.seek(0)
+        mark, encoding = next((pair for pair in _MARKS.items() if start.startswith(pair[0])), (b"", "utf-8"))
+        self._text = io.TextIOWrapper(file, encoding=encoding, errors="surrogateescape", newline="")
+        self.offset = len(mark) if encoding in _COUNTED else None
+
+    def __iter__(self) -> Iterator[str]:
+        for line in self._text:
+            if self.offset is not None:
+                self.offset += len(line) if line.isascii() else len(line.encode("utf-8", "surrogateescape"))
+            yield line
+
+    def span_from(self, start: int | None) -> Span:
+        """The bytes from ``start`` to the next line."""
+        return None if start is None or self.offset is None else (start, self.offset)
 
 
-def csv_rows(text: Iterable[str], needed: str) -> Iterator[tuple[int, Row | BadRow]]:
-    """Line number and row of a CSV, whose first line names the columns.
+def csv_rows(lines: Lines, needed: Collection[str]) -> Iterator[tuple[int, Row | BadRow, Span]]:
+    """Line number, row and place of the rows of a CSV, whose first line names the columns.
 
     Cells without a name, such as the index that pandas writes, are left out. Blanks around cells do not count.
 
     Args:
-      text: The lines.
-      needed: A column that must be there: the delimiter is the one with which it is.
+      lines: The lines.
+      needed: Columns of which one must be there: the delimiter is the one with which it is.
     """
-    lines = iter(text)
-    header = next(lines, "")
-    delimiter = next((d for d in _DELIMITERS if needed in _names(header, d)), _DELIMITERS[0])
+    iterator = iter(lines)
+    header = next(iterator, "")
+    delimiter = next((mark for mark in _DELIMITERS if not set(needed).isdisjoint(_names(header, mark))), _DELIMITERS[0])
     names = _names(header, delimiter)
-    reader = csv.reader(itertools.chain(["\n"], lines), delimiter=delimiter, skipinitialspace=True, strict=True)
+    reader = _csv_reader(itertools.chain(["\n"], iterator), delimiter)
     while True:
+        start = lines.offset
         try:
             cells = [cell.strip() for cell in next(reader)]
         except StopIteration:
             return
         except csv.Error as error:
-            yield reader.line_num, BadRow(f"expected a row of CSV, found {error}")
+            yield reader.line_num, BadRow(f"expected a row of CSV, found {error}"), None
             continue
         if not cells:
             continue
         if any(cells[len(names) :]):
-            yield reader.line_num, BadRow(f"expected {len(names)} columns, found {len(cells) - len(names)} more")
+            problem = f"expected {len(names)} columns, found {len(cells) - len(names)} more"
+            yield reader.line_num, BadRow(problem), None
         else:
-            yield reader.line_num, {name: cell for name, cell in zip(names, cells, strict=False) if name}
+            row = {name: cell for name, cell in zip(names, cells, strict=False) if name}
+            yield reader.line_num, row, lines.span_from(start)
+
+
+def _csv_reader(lines: Iterable[str], delimiter: str) -> Any:
+    return csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=True)
+
+
+def cells_of(row: bytes) -> Iterator[str]:
+    """Everything that may be a cell of a row: of JSON, of a CSV with any delimiter, or the whole line."""
+    text = row.decode("utf-8", "surrogateescape")
+    yield text.rstrip("\r\n")
+    with contextlib.suppress(ValueError, AttributeError):
+        yield from (value for value in json.loads(text).values() if isinstance(value, str))
+    for delimiter in _DELIMITERS:
+        with contextlib.suppress(csv.Error, StopIteration):
+            yield from (cell.strip() for cell in next(_csv_reader(io.StringIO(text, newline=""), delimiter)))
 
 
 def _names(header: str, delimiter: str) -> list[str]:
     return [plain_name(cell) for cell in next(csv.reader([header], delimiter=delimiter, skipinitialspace=True), [])]
 
 
-def jsonl_rows(text: Iterable[str]) -> Iterator[tuple[int, Row | BadRow]]:
-    """Line number and row of a file with a JSON object per line."""
-    for number, line in enumerate(text, 1):
+def jsonl_rows(lines: Lines) -> Iterator[tuple[int, Row | BadRow, Span]]:
+    """Line number, row and place of the rows of a file with a JSON object per line."""
+    start = lines.offset
+    for number, line in enumerate(lines, 1):
+        span, start = lines.span_from(start), lines.offset
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except ValueError as error:
-            yield number, BadRow(f"expected a JSON object, found {error}")
+            yield number, BadRow(f"expected a JSON object, found {error}"), None
             continue
         if isinstance(row, dict):
-            yield number, {plain_name(name): value for name, value in row.items()}
+            yield number, {plain_name(name): value for name, value in row.items()}, span
         else:
-            yield number, BadRow(f"expected a JSON object, found {type(row).__name__}")
+            yield number, BadRow(f"expected a JSON object, found {type(row).__name__}"), None
 
 
 def plain_name(name: str) -> str:

@@ -15,9 +15,19 @@ from beam_job.core.errors import ModelError
 from beam_job.core.options import DecodeOptions, ModelOptions
 
 Shape = tuple[int | None, ...]
-# What an engine takes: an array whose first axis is the batch (numbers, or objects that are strings), or, for rows of
-# different lengths, a list with one array per example.
+# What an engine takes: an array whose first axis is the batch (numbers, or objects that are byte strings), or, for rows
+# of different lengths, a list with one array per example.
 Batch = npt.NDArray[Any] | list[npt.NDArray[Any]]
+
+
+def as_batch(examples: Sequence[npt.NDArray[Any]], shape: Shape) -> Batch:
+    """A batch of examples that :meth:`Modality.prepare` gave.
+
+    Args:
+      examples: At least one.
+      shape: The shape of one example as the model has it; examples differ in length where it holds None.
+    """
+    return list(examples) if None in shape else np.stack(examples)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +56,19 @@ class ModelInput:
 
 
 @dataclasses.dataclass(frozen=True)
+class Preview:
+    """What a report shows of an example.
+
+    Attributes:
+      kind: ``image`` or ``text``.
+      content: A data URL; for a text, its beginning.
+    """
+
+    kind: str
+    content: str
+
+
+@dataclasses.dataclass(frozen=True)
 class FirstSteps:
     """The arithmetic that a model begins with: values * factor + offset, one of each, or one for each channel.
 
@@ -65,10 +88,12 @@ class InputRequest:
     Attributes:
       handle: What the user calls the model, for messages.
       size: Lengths of an example, as the modality counts them (height and width of an image), or None.
+      modality: The modality that the user names, or None.
     """
 
     handle: str
     size: tuple[int, ...] | None
+    modality: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,7 +124,9 @@ class Modality(abc.ABC):
       suffixes: Suffixes, in lower case, of the files that are its examples.
       extras: Suffixes of files that would be, and what to install for them.
       input_dtype: The TensorFlow type of the frozen graph's input.
-      fixed_shape: Whether all batches have one shape, apart from the number of examples.
+      fills_up: Whether models fill a batch up to its longest example, so that similar lengths go together.
+      batch_size: Examples per call that suit its models on a CPU, or None for what the engine prefers.
+      in_tables: Whether its examples are texts, which a table may hold itself.
       size_option: The option that chooses between the shapes that a model may have.
     """
 
@@ -108,7 +135,9 @@ class Modality(abc.ABC):
     suffixes: ClassVar[frozenset[str]]
     extras: ClassVar[Mapping[str, str]] = MappingProxyType({})
     input_dtype: ClassVar[str]
-    fixed_shape: ClassVar[bool]
+    fills_up: ClassVar[bool] = False
+    batch_size: ClassVar[int | None] = None
+    in_tables: ClassVar[bool] = False
     size_option: ClassVar[str] = ""
 
     @classmethod
@@ -142,13 +171,24 @@ class Modality(abc.ABC):
         return batch
 
     @classmethod
+    def trials(cls, shape: Shape, count: int) -> Batch:
+        """Examples that a frozen graph with an input of this shape may get, no two alike, to find out what it answers.
+
+        Args:
+          shape: The shape of one example.
+          count: How many.
+        """
+        lengths = [length or 1 for length in shape]
+        return np.random.default_rng(0).random((count, *lengths)).astype(cls.input_dtype)
+
+    @classmethod
     def recognises(cls, start: bytes) -> bool:
         """Whether a file that begins with these bytes is an example, whatever its name."""
         return False
 
     @classmethod
-    def preview(cls, content: bytes) -> str | None:
-        """A thumbnail of an example as a data URL, for the report; None without one."""
+    def preview(cls, content: bytes) -> Preview | None:
+        """What a report shows of an example; None for nothing."""
         return None
 
     @abc.abstractmethod
@@ -164,10 +204,6 @@ class Modality(abc.ABC):
         Raises:
           DecodeError: the bytes cannot be decoded.
         """
-
-    def batch(self, examples: Sequence[npt.NDArray[Any]]) -> Batch:
-        """A batch of examples that :meth:`prepare` gave."""
-        return np.stack(examples)
 
     @abc.abstractmethod
     def probe(self) -> npt.NDArray[Any]:

@@ -10,5 +10,9 @@ if TYPE_CHECKING:
     from beam_job.modalities.base import Modality
 
 MODALITIES: Registry[type[Modality]] = Registry(
-    "modality", {"image": Entry("beam_job.modalities.image.modality:ImageModality")}
+    "modality",
+    {
+        "image": Entry("beam_job.modalities.image.modality:ImageModality"),
+        "text": Entry("beam_job.modalities.text.modality:TextModality"),
+    },
 )

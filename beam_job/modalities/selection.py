@@ -2,30 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from beam_job.core.errors import FlagNeededError, ModelError
 from beam_job.modalities.base import InputRequest, Modality, ModelInput, Shape
 from beam_job.modalities.registry import MODALITIES
 
 
-def find_modality(declared: ModelInput) -> type[Modality] | None:
-    """The modality that a model with this input takes, or None."""
-    return next((modality for modality in MODALITIES.latest_first() if modality.matches(declared)), None)
+def find_modality(declared: ModelInput, wanted: str | None = None) -> type[Modality] | None:
+    """The modality that a model with this input takes, or None.
+
+    Args:
+      declared: The input.
+      wanted: The only modality that is asked, by its name; None for all of them.
+    """
+    return next((modality for modality in _asked(wanted) if modality.matches(declared)), None)
 
 
-def modality_of(declared: ModelInput) -> type[Modality]:
-    """The modality that a model with this input takes.
+def _asked(wanted: str | None) -> Iterable[type[Modality]]:
+    return [MODALITIES.get(wanted)] if wanted else MODALITIES.latest_first()
+
+
+def modality_of(declared: ModelInput, wanted: str | None = None) -> type[Modality]:
+    """The modality that a model with this input takes; arguments as for :func:`find_modality`.
 
     Raises:
       ModelError: it takes none of them.
     """
-    modality = find_modality(declared)
+    modality = find_modality(declared, wanted)
     if modality is None:
-        wanted = " or ".join(modality.takes for modality in MODALITIES.latest_first())
+        takes = " or ".join(modality.takes for modality in _asked(wanted))
         shape = "of unknown shape" if declared.shape is None else list(declared.shape)
         raise ModelError(
-            f"Expected a model of {wanted}, found {_description(declared)}: its input {declared.name!r} is "
+            f"Expected a model of {takes}, found {_description(declared)}: its input {declared.name!r} is "
             f"{declared.dtype} {shape}."
         )
     return modality
@@ -45,7 +54,7 @@ def choose_input(inputs: Sequence[ModelInput], request: InputRequest) -> tuple[t
       FlagNeededError: the model does not fix the shape, or has several, and the request does not either.
       ModelError: it takes no known modality, or the request contradicts it.
     """
-    modality = modality_of(inputs[0])
+    modality = modality_of(inputs[0], request.modality)
     fit: dict[Shape, ModelInput] = {}
     refusal: ModelError | None = None
     for declared in inputs:
@@ -69,7 +78,7 @@ def _description(declared: ModelInput) -> str:
     """What a model with an input of no known modality probably is."""
     shape = declared.shape
     if declared.dtype == "string":
-        return "a text model, or one that takes the bytes of a file"
+        return "one of strings that are not one for each example"
     if not declared.is_number:
         return "another one"
     if shape is None:

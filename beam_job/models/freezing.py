@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
+import itertools
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -24,8 +25,11 @@ from beam_job.modalities.selection import choose_input
 from beam_job.models.frozen import DESCRIPTION_FILE, GRAPH_FILE, FrozenModel
 from beam_job.models.graphs import OUTPUT_PREFIX, Inlined, cut, find_tensor, first_steps, inline, short_name
 from beam_job.models.loaders.base import LoadedModel, LoadRequest
-from beam_job.models.proofs import check_operations, proven_batch, training_error
+from beam_job.models.loaders.two_parts import load_in_two_parts
+from beam_job.models.pooling import pooled
+from beam_job.models.proofs import SIZES, check_operations, packages_of, proven_batch, training_error
 from beam_job.models.registry import LOADERS
+from beam_job.models.resources import fill_tables
 from beam_job.runtime.tensorflow import import_tensorflow
 
 _SHOWN_RANKS = (2, 3, 4)
@@ -53,13 +57,17 @@ class _Opened:
 
     @classmethod
     def of(cls, request: LoadRequest) -> _Opened:
-        """Loads a model.
+        """Loads a model, and the one that feeds it, if there is one.
 
         Raises:
           ModelError: it cannot be loaded, or takes no known modality.
         """
-        model = LOADERS.get(request.form)(request)
-        modality, declared, shape = choose_input(model.inputs, InputRequest(request.handle, request.size))
+        if request.preprocessor is None:
+            model = LOADERS.get(request.form)(request)
+        else:
+            model = load_in_two_parts(request.preprocessor, request)
+        wanted = InputRequest(request.handle, request.size, request.modality)
+        modality, declared, shape = choose_input(model.only_input, wanted)
         return cls(request.handle, model, modality, declared, shape)
 
     @property
@@ -80,10 +88,11 @@ class _Opened:
             batch = self.modality.arranged(batch, self.declared)
             if dtype.is_integer and batch.dtype.is_floating:
                 batch = tf.round(batch)
-            return self.model.call(tf.cast(batch, dtype), names)
+            return self.model.call({name: tf.cast(batch, dtype)}, names)
 
+        (name,) = self.model.inputs
         try:
-            return inline(call, self.shape, self.modality.input_dtype)
+            return inline(call, self.shape, self.modality.input_dtype, self.model.owners)
         except ModelError:
             raise
         except Exception as error:  # a layer's own code raises whatever it likes
@@ -112,16 +121,19 @@ def freeze_into(folder: str, request: Mapping[str, Any], layers: Sequence[Sequen
     model = opened.model
     chosen = [(str(name), str(pool)) for name, pool in layers] or [(_only_output(model), "none")]
     known = model.names
-    inlined = opened.inline([name for name, _ in chosen if name in known] or model.default_names)
+    wanted = [name for name, _ in chosen if name in known] or model.default_names
+    inlined = opened.inline([*wanted, model.mask] if model.mask else wanted)
     outputs = {}
     with tf.Graph().as_default() as whole:
         tf.import_graph_def(inlined.definition, name="")
         for number, ((layer, pool), name) in enumerate(zip(chosen, names, strict=True)):
             tensor = _features(_find(whole, layer, inlined, known), layer)
-            outputs[name] = tf.identity(_pooled(tensor, pool, layer), name=f"{OUTPUT_PREFIX}{number}").name
+            mask = whole.get_tensor_by_name(inlined.outputs[model.mask]) if model.mask else None
+            outputs[name] = tf.identity(pooled(tensor, pool, layer, mask), name=f"{OUTPUT_PREFIX}{number}").name
         definition = cut(whole.as_graph_def(), [inlined.input, *outputs.values()])
     check_operations(definition)
-    batch, shapes = proven_batch(definition, inlined.input, outputs, opened.shape, opened.fixed_batch)
+    trials = opened.modality.trials(opened.shape, max(*SIZES, opened.fixed_batch or 1))
+    batch, shapes = proven_batch(definition, inlined.input, outputs, trials, opened.fixed_batch)
     Path(folder, GRAPH_FILE).write_bytes(definition.SerializeToString())
     description = FrozenModel(
         graph=Path(folder, GRAPH_FILE),
@@ -134,6 +146,7 @@ def freeze_into(folder: str, request: Mapping[str, Any], layers: Sequence[Sequen
         first_steps=first_steps(definition, inlined.input),
         batch=batch,
         parameters=inlined.parameters if model.parameters is None else model.parameters,
+        packages=packages_of(definition),
         notes=model.notes,
     )
     Path(folder, DESCRIPTION_FILE).write_text(json.dumps(description.to_json()))
@@ -178,22 +191,6 @@ def _features(tensor: Any, layer: str) -> Any:
     return tf.expand_dims(numbers, 1) if tensor.shape.rank == 1 else numbers
 
 
-def _pooled(tensor: Any, pool: str, layer: str) -> Any:
-    tf = import_tensorflow()
-    if pool == "none":
-        return tensor
-    if pool == "flatten":
-        length = tensor.shape[1:].num_elements() if tensor.shape.rank else None
-        return tf.reshape(tensor, [-1, length] if length else [tf.shape(tensor)[0], -1])
-    if tensor.shape.rank != 4:
-        shape = tuple(tensor.shape[1:]) if tensor.shape.rank else "unknown"
-        raise ModelError(
-            f"{pool} pools a map [height, width, channels], and {layer!r} has the shape {shape}; leave {pool} out."
-        )
-    reduce: Callable[..., Any] = {"avg": tf.reduce_mean, "max": tf.reduce_max}[pool]
-    return reduce(tensor, axis=[1, 2])
-
-
 def list_names(request: Mapping[str, Any]) -> dict[str, Any]:
     """What ``--layer`` may name; runs in a separate process.
 
@@ -235,19 +232,20 @@ def time_names(request: Mapping[str, Any], names: Sequence[str], examples: str) 
     Args:
       request: What is loaded, as ``LoadRequest.to_json`` gives it.
       names: Outputs, layers and tensors.
-      examples: Path of a .npy file with a batch of examples, of which as many are used as the model takes at once.
+      examples: Path of a .npz file with an example in each array, of which as many are used as the model takes at once.
     """
     tf = import_tensorflow()
     opened = _Opened.of(LoadRequest.from_json(request))
     known = opened.model.names
     inlined = opened.inline([name for name in names if name in known])
-    stored = np.load(examples)
+    stored = list(np.load(examples, allow_pickle=True).values())
     size = opened.fixed_batch or 1
-    batch = np.resize(stored, (size, *stored.shape[1:]))
+    batch = np.stack(list(itertools.islice(itertools.cycle(stored if opened.fixed_batch else stored[:1]), size)))
     settings = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)
     times: dict[str, float] = {}
     with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph, config=settings) as session:
         tf.import_graph_def(inlined.definition, name="")
+        fill_tables(session)
         for name in names:
             with contextlib.suppress(ModelError, tf.errors.OpError):
                 tensor = _find(graph, name, inlined, known)

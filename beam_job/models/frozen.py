@@ -28,7 +28,7 @@ FEATURE = "feature"
 GRAPH_FILE = "graph.pb"
 DESCRIPTION_FILE = "model.json"
 # Increases whenever freezing makes a different graph of the same model, so that older cache entries are not used.
-_FREEZING_VERSION = 6
+_FREEZING_VERSION = 7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +46,7 @@ class FrozenModel:
       first_steps: The arithmetic that the graph begins with, or None.
       batch: The one number of examples that it must be called with, or None for any.
       parameters: Number of parameters of the model.
+      packages: What must be imported for its operations.
       notes: What the user should know of how it was read.
     """
 
@@ -59,6 +60,7 @@ class FrozenModel:
     first_steps: FirstSteps | None
     batch: int | None
     parameters: int
+    packages: tuple[str, ...]
     notes: tuple[str, ...]
 
     @property
@@ -66,6 +68,11 @@ class FrozenModel:
         """The shape of one example, or None when a length is not fixed."""
         lengths = [length for length in self.example_shape if length is not None]
         return tuple(lengths) if len(lengths) == len(self.example_shape) else None
+
+    @property
+    def takes_fixed_numbers(self) -> bool:
+        """Whether all of its batches are arrays of numbers whose shape is fixed, apart from the number of examples."""
+        return self.declared.is_number and self.fixed_shape is not None
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the path of the graph."""
@@ -89,6 +96,7 @@ class FrozenModel:
             first_steps=steps and FirstSteps(tuple(steps["factor"]), tuple(steps["offset"])),
             batch=content["batch"],
             parameters=content["parameters"],
+            packages=tuple(content["packages"]),
             notes=tuple(content["notes"]),
         )
 
@@ -103,7 +111,7 @@ def freeze_artefact(artefact: Artefact, options: ModelOptions) -> FrozenModel:
     request, layers = _load_request(artefact, options), [[layer.name, layer.pool] for layer in options.layer]
     versions = library_version("tensorflow"), library_version("keras"), library_version("tf_keras")
     # Paths and what the user calls the model differ between machines; the digest says what it is.
-    decides = {**request.to_json(), "handle": None, "weights": None, "path": artefact.digest}
+    decides = {**request.to_json(), "handle": None, "weights": None, "preprocessor": None, "path": artefact.digest}
     key = cache_key([_FREEZING_VERSION, versions, decides, layers])
 
     def make(folder: Path) -> None:
@@ -161,15 +169,14 @@ def time_names(
       artefact: The model.
       options: Its flags.
       names: Outputs, layers and tensors.
-      examples: What the modality's ``prepare`` gave; all have one shape.
+      examples: What the modality's ``prepare`` gave.
 
     Raises:
       ModelError: it cannot be loaded.
     """
     request = _load_request(artefact, options).to_json()
-    with tempfile.NamedTemporaryFile(suffix=".npy") as file:
-        np.save(file, np.stack(examples))
-        file.flush()
+    with tempfile.NamedTemporaryFile(suffix=".npz") as file:
+        np.savez(file.name, *examples)
         function, arguments = "beam_job.models.freezing:time_names", {"names": list(names), "examples": file.name}
         times: dict[str, float] = _in_isolation(function, options.model, request=request, **arguments)
     return times
@@ -180,7 +187,7 @@ def _shape(shape: list[int | None] | None) -> Shape | None:
 
 
 def _load_request(artefact: Artefact, options: ModelOptions) -> LoadRequest:
-    size = options.image_size or artefact.size
+    size, first = options.image_size or artefact.size, artefact.preprocessor
     return LoadRequest(
         handle=options.model,
         form=artefact.form,
@@ -190,6 +197,8 @@ def _load_request(artefact: Artefact, options: ModelOptions) -> LoadRequest:
         signature=options.signature,
         tags=options.tags.names if options.tags else None,
         trusted=options.trust_model_code,
+        modality=options.modality,
+        preprocessor=LoadRequest(options.text_preprocessor or "", first.form, first.path) if first else None,
     )
 
 

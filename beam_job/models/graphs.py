@@ -18,6 +18,7 @@ import numpy.typing as npt
 from beam_job.core.errors import ModelError
 from beam_job.modalities.base import FirstSteps, Shape
 from beam_job.models.branches import SWITCH_OPERATIONS, source_of, without_untaken_branches
+from beam_job.models.resources import filling, with_resources
 from beam_job.runtime.tensorflow import import_tensorflow
 
 OUTPUT_PREFIX = "beam_job_output_"
@@ -59,13 +60,14 @@ class Inlined:
     parameters: int
 
 
-def inline(call: Callable[[Any], Mapping[str, Any]], shape: Shape, dtype: str) -> Inlined:
+def inline(call: Callable[[Any], Mapping[str, Any]], shape: Shape, dtype: str, owners: Sequence[Any]) -> Inlined:
     """The graph of a call.
 
     Args:
       call: From a batch to tensors by name.
       shape: The shape of one example.
       dtype: Its type.
+      owners: What holds the model's variables and tables.
 
     Raises:
       Exception: whatever the call or TensorFlow raises.
@@ -85,19 +87,25 @@ def inline(call: Callable[[Any], Mapping[str, Any]], shape: Shape, dtype: str) -
     spec = tf.TensorSpec([None, *shape], dtype, name=_INPUT)
     concrete = tf.function(entry, autograph=False).get_concrete_function(spec)
     frozen = convert_variables_to_constants_v2(concrete, lower_control_flow=False)
+    captures = {tensor.name: handle for handle, tensor in concrete.graph.captures}
+    handles = {source_of(tensor.name): captures[tensor.name] for tensor in frozen.inputs[1:]}
     variables = [variable for variable in concrete.graph.variables if variable.dtype.is_floating]
     outputs = {name: tensor.name for name, tensor in zip(names, frozen.outputs, strict=True)}
     shapes = {name: tensor.shape for name, tensor in zip(names, concrete.outputs, strict=True)}
-    definition = without_untaken_branches(frozen.graph.as_graph_def(), [frozen.inputs[0].name, *outputs.values()])
+    definition = with_resources(frozen.graph.as_graph_def(), handles, owners)
+    kept = [frozen.inputs[0].name, *outputs.values(), *(node.name for node in filling(definition))]
+    definition = without_untaken_branches(definition, kept)
     parameters = sum(variable.shape.num_elements() for variable in variables)
     return Inlined(definition, frozen.inputs[0].name, outputs, shapes, odd, parameters)
 
 
 def cut(definition: Any, tensors: Sequence[str]) -> Any:
-    """The part of a graph that tensors depend on, with each computation once."""
+    """The part of a graph that tensors depend on, with each computation once, and with what fills its tables."""
     tf = import_tensorflow()
-    nodes = [tensor.partition(":")[0] for tensor in tensors]
-    part = tf.compat.v1.graph_util.extract_sub_graph(_merged(definition), nodes)
+    extract = tf.compat.v1.graph_util.extract_sub_graph
+    merged, nodes = _merged(definition), [source_of(tensor) for tensor in tensors]
+    used = {node.name for node in extract(merged, nodes).node}
+    part = extract(merged, nodes + [node.name for node in filling(merged) if source_of(node.input[0]) in used])
     used = {function.signature.name for function in _functions(part)}
     kept = [function for function in part.library.function if function.signature.name in used]
     del part.library.function[:]

@@ -1,19 +1,20 @@
 """What must hold for the rows of a graph's outputs to be features: checked on the graph, and by running it.
 
-no randomness, no training mode, no tables or texts   by the operations of the graph
+no randomness, no training mode, no files             by the operations of the graph
 one row for each example                              by running it on batches of two sizes
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from beam_job.core.errors import ModelError, reason_of
+from beam_job.modalities.base import Batch
 from beam_job.models.graphs import operations
-from beam_job.runtime.tensorflow import import_tensorflow
+from beam_job.models.resources import fill_tables
+from beam_job.runtime.tensorflow import TEXT_OPERATIONS, import_tensorflow
 
 # Keras, for one, exports a model that begins with RandomFlip with all of its layers in training mode.
 _TRAINING = (
@@ -21,9 +22,9 @@ _TRAINING = (
     "on random numbers or on the rest of the batch. Export it without its augmentation layers, or give its .keras "
     "file, which is called with training=False."
 )
-_TABLES = ("HashTable", "LookupTable", "MutableHashTable", "MutableDenseHashTable")
-_SIZES = (1, 2)
-_SEED = 0
+# What reads the bytes of files, or of records, which a model of texts does not.
+_READS_FILES = re.compile(r"Decode(AndCrop)?(Jpeg|Png|Gif|Bmp|Image|WebP|Wav|Raw|Proto\w*)|Parse\w*Example\w*|ReadFile")
+SIZES = (1, 2)
 
 
 def training_error(what: str) -> ModelError:
@@ -35,22 +36,31 @@ def check_operations(definition: Any) -> None:
     """Checks that an example's features depend neither on chance nor on the rest of the batch, by the operations.
 
     Raises:
-      ModelError: they do, or the graph needs a table, which a graph of constants does not hold.
+      ModelError: they do, or the graph takes strings that are not texts.
     """
     for node in operations(definition):
         if "Random" in node.op or node.op == "Multinomial":
             raise training_error(f"the model draws random numbers ({node.name})")
         if node.op.startswith("FusedBatchNorm") and node.attr["is_training"].b:
             raise training_error(f"the model normalises by the batch ({node.name})")
-        if node.op.startswith(_TABLES):
+        if _READS_FILES.fullmatch(node.op):
             raise ModelError(
-                f"Expected features that are computed from numbers alone, found one that needs a table ({node.name}); "
-                f"choose another output with --layer."
+                f"Expected a model of decoded examples or of texts, found one that takes the bytes of files or records "
+                f"({node.op}); choose another signature with --signature, or a tensor behind it with --layer."
             )
 
 
+def packages_of(definition: Any) -> tuple[str, ...]:
+    """The packages beside TensorFlow whose operations a graph has."""
+    tf = import_tensorflow()
+    functions = {function.signature.name for function in definition.library.function}
+    foreign = {node.op for node in operations(definition)} - functions
+    # Those of TensorFlow itself all stand in tf.raw_ops.
+    return (TEXT_OPERATIONS,) if any(not hasattr(tf.raw_ops, name) for name in foreign) else ()
+
+
 def proven_batch(
-    definition: Any, input_name: str, outputs: Mapping[str, str], example: Sequence[int | None], declared: int | None
+    definition: Any, input_name: str, outputs: Mapping[str, str], trials: Batch, declared: int | None
 ) -> tuple[int | None, dict[str, tuple[int, ...]]]:
     """The size of batch that a graph must be called with, proven by calling it.
 
@@ -58,7 +68,7 @@ def proven_batch(
       definition: The GraphDef.
       input_name: Its input tensor.
       outputs: Name to the name of its tensor.
-      example: The shape of one example; a length that is not fixed is tried as 1.
+      trials: Examples to run it on, as many as declared and as the largest of ``SIZES``.
       declared: The size of batch that the model declares, if it fixes one.
 
     Returns:
@@ -72,19 +82,16 @@ def proven_batch(
     graph = tf.Graph()
     with graph.as_default():
         tf.import_graph_def(definition, name="")
-    dtype = graph.get_tensor_by_name(input_name).dtype.as_numpy_dtype
-    lengths = [length or 1 for length in example]
-    largest = max(*_SIZES, declared or 1)
-    values = np.random.default_rng(_SEED).random((largest, *lengths)).astype(dtype)
     with tf.compat.v1.Session(graph=graph) as session:
+        fill_tables(session)
         run = session.make_callable(list(outputs.values()), feed_list=[input_name])
 
         def shapes_of(size: int) -> list[tuple[int, ...]]:
-            return [answer.shape for answer in run(values[:size])]
+            return [answer.shape for answer in run(trials[:size])]
 
         try:
-            several = [shapes_of(size) for size in _SIZES]
-            if all(shape[:1] == (size,) for size, shapes in zip(_SIZES, several, strict=True) for shape in shapes):
+            several = [shapes_of(size) for size in SIZES]
+            if all(shape[:1] == (size,) for size, shapes in zip(SIZES, several, strict=True) for shape in shapes):
                 return None, {name: shape[1:] for name, shape in zip(outputs, several[0], strict=True)}
         except (tf.errors.OpError, ValueError):
             pass  # its shapes may hold a number of examples
@@ -92,12 +99,15 @@ def proven_batch(
         try:
             found = dict(zip(outputs, shapes_of(size), strict=True))
         except (tf.errors.OpError, ValueError) as error:
-            raise ModelError(f"The model cannot be run on {size} of {lengths}: {reason_of(error)}") from None
+            raise ModelError(f"The model cannot be run on {_examples(size)}: {reason_of(error)}") from None
     for name, shape in found.items():
         if shape[:1] != (size,):
-            examples = "1 example" if size == 1 else f"{size} examples"
             raise ModelError(
-                f"Expected one row of features for each example, found {name} of shape {list(shape)} for {examples}: "
-                f"its first dimension is not the batch."
+                f"Expected one row of features for each example, found {name} of shape {list(shape)} for "
+                f"{_examples(size)}: its first dimension is not the batch."
             )
     return size, {name: shape[1:] for name, shape in found.items()}
+
+
+def _examples(count: int) -> str:
+    return "1 example" if count == 1 else f"{count} examples"

@@ -10,12 +10,15 @@ A :class:`ModelSpec` travels to the workers; :func:`frozen_model` gives the froz
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy.typing as npt
+
 from beam_job.core.errors import ModelError
+from beam_job.core.option_fields import check_modality
 from beam_job.core.options import DecodeOptions, ModelOptions
-from beam_job.modalities.base import FrozenInput, Modality
+from beam_job.modalities.base import Batch, FrozenInput, Modality, Shape, as_batch
 from beam_job.modalities.registry import MODALITIES
 from beam_job.models.frozen import FrozenModel, freeze_artefact
 from beam_job.models.sources.selection import fetch_model
@@ -29,6 +32,7 @@ class ModelSpec:
       options: What the user called it, and which layers were chosen.
       digest: Hash that identifies its content.
       modality: From the bytes of an example to its input.
+      example_shape: The shape of that, None for a length that differs between examples.
       outputs: Feature name to the shape for one example; -1 where the graph does not fix a length.
       notes: What the user should know of how it was read.
     """
@@ -36,6 +40,7 @@ class ModelSpec:
     options: ModelOptions
     digest: str
     modality: Modality
+    example_shape: Shape
     outputs: Mapping[str, tuple[int, ...]]
     notes: tuple[str, ...] = ()
 
@@ -43,6 +48,10 @@ class ModelSpec:
     def handle(self) -> str:
         """What the user called the model."""
         return self.options.model
+
+    def batch(self, examples: Sequence[npt.NDArray[Any]]) -> Batch:
+        """A batch of examples that the modality prepared, as engines take it."""
+        return as_batch(examples, self.example_shape)
 
     def identity(self) -> list[str]:
         """What decides the features, beside the preprocessing."""
@@ -55,6 +64,7 @@ class ModelSpec:
         return {
             "handle": self.handle,
             "digest": self.digest,
+            **({"text_preprocessor": self.options.text_preprocessor} if self.options.text_preprocessor else {}),
             "modality": self.modality.name,
             "layers": [str(layer) for layer in self.options.layer],
             "outputs": {name: list(shape) for name, shape in self.outputs.items()},
@@ -71,13 +81,17 @@ def describe_model(options: ModelOptions, decode: DecodeOptions | None = None) -
     Raises:
       FlagNeededError: something is not known, and a flag must give it.
       ModelError: the model cannot be fetched or frozen, or a flag contradicts it.
+      UsageError: a flag is for models of another modality.
     """
     artefact = fetch_model(options)
     frozen = freeze_artefact(artefact, options)
     known = FrozenInput(options.model, frozen.example_shape, frozen.declared, artefact.convention, frozen.first_steps)
-    modality = MODALITIES.get(frozen.modality).of(known, options, decode or DecodeOptions())
+    decode = decode or DecodeOptions()
+    for group in (options, decode):
+        check_modality(group, frozen.modality)
+    modality = MODALITIES.get(frozen.modality).of(known, options, decode)
     notes = (*artefact.notes, *frozen.notes, *modality.notes())
-    return ModelSpec(options, artefact.digest, modality, frozen.shapes, notes)
+    return ModelSpec(options, artefact.digest, modality, frozen.example_shape, frozen.shapes, notes)
 
 
 def frozen_model(spec: ModelSpec) -> FrozenModel:

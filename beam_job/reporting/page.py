@@ -24,8 +24,9 @@ from beam_job.core.options import ReportOptions
 from beam_job.core.records import ExampleRef
 from beam_job.dataset.originals import original_refs
 from beam_job.dataset.reading import Dataset, FeatureTable
-from beam_job.extraction.reading import read_example
 from beam_job.heads.training import METRICS
+from beam_job.inputs.reading import read_example
+from beam_job.modalities.base import Preview
 from beam_job.modalities.registry import MODALITIES
 from beam_job.reporting.health import DUPLICATE_COSINE, FeatureHealth, examine, flat_maps
 from beam_job.runtime import storage
@@ -62,7 +63,7 @@ class _Sample:
 
     table: FeatureTable
     splits: list[str]
-    previews: Mapping[str, str]
+    previews: Mapping[str, Preview]
 
     def split_numbers(self) -> Any:
         """int64 [N]: a number per split."""
@@ -163,11 +164,11 @@ def _errors(dataset: Dataset) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _previews(dataset: Dataset, ids: Sequence[str]) -> dict[str, str]:
-    """Id to a thumbnail as a data URL, for the examples that the job could still read, and as it reads them."""
+def _previews(dataset: Dataset, ids: Sequence[str]) -> dict[str, Preview]:
+    """Id to what is shown of it, for the examples that the job could still read, and as it reads them."""
     modality, wanted = MODALITIES.get(dataset.run["model"]["modality"]), set(ids)
 
-    def preview(ref: ExampleRef) -> tuple[str, str | None]:
+    def preview(ref: ExampleRef) -> tuple[str, Preview | None]:
         try:
             return ref.id, modality.preview(read_example(ref))
         except ExampleError:
@@ -241,7 +242,7 @@ def _data(sample: _Sample, names: Sequence[str]) -> str:
         "labels": sample.table.labels.tolist(),
         "splits": sample.splits,
         "ids": list(sample.table.ids),
-        "previews": [sample.previews.get(example_id) for example_id in sample.table.ids],
+        "previews": [found and [found.kind, found.content] for found in map(sample.previews.get, sample.table.ids)],
     }
     return json.dumps(content).replace("<", "\\u003c").replace("&", "\\u0026")
 

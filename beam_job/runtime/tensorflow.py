@@ -30,6 +30,28 @@ def import_tensorflow() -> Any:
         return importlib.import_module("tensorflow")
 
 
+TEXT_OPERATIONS = "tensorflow_text"
+
+
+def import_operations(package: str) -> None:
+    """Makes the operations of a package known to TensorFlow.
+
+    Raises:
+      UsageError: it is not installed, or not for this TensorFlow.
+    """
+    try:
+        importlib.import_module(package)
+    except Exception as error:  # its libraries fail as they like where they were built for another TensorFlow
+        if isinstance(error, ModuleNotFoundError) and error.name == package:
+            words = "is not installed"
+        else:
+            words = f"cannot be imported ({' '.join(str(error).split())[:200]})"
+        raise UsageError(
+            f"The model needs operations of {package.replace('_', '-')}, which {words}; its version must be that of "
+            f'TensorFlow. Install it with: pip install "beam_job[text]"'
+        ) from None
+
+
 def import_keras() -> Any:
     """The keras module with its default settings, whatever the user's keras.json says of types and layouts.
 

@@ -74,4 +74,4 @@ def test_thumbnails_are_read_as_the_job_reads_its_examples(tmp_path: Path, pixel
     assert set(_previews(dataset, ["in", "outside"])) == {"in", "outside"}
     dataset.run["options"]["allowed_roots"] = [str(tmp_path / "in")]
     assert set(_previews(dataset, ["in", "outside"])) == {"in"}
-    assert _previews(dataset, ["in"])["in"].startswith("data:image/jpeg;base64,")
+    assert _previews(dataset, ["in"])["in"].content.startswith("data:image/jpeg;base64,")

@@ -36,7 +36,7 @@ def features(options: ModelOptions, contents: list[bytes]) -> Float32Array:
     examples = [spec.modality.prepare(content) for content in contents]
     choice = choose_engine(spec, "auto", "fp32", None, lambda: examples)
     engine = load_engine(EngineChoice(choice.name, batch_size=len(examples)), spec, 1)
-    return engine.run(spec.modality.batch(examples))["feature"]
+    return engine.run(spec.batch(examples))["feature"]
 
 
 def values(contents: list[bytes], side: int, low: float, high: float) -> tf.Tensor:

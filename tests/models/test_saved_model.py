@@ -12,7 +12,7 @@ from beam_job.models.spec import describe_model, frozen_model
 from beam_job.runtime import storage
 from tests.support.bucket import Bucket
 from tests.support.models import features
-from tests.support.small_models import save_reusable, save_signatures, save_text_model
+from tests.support.small_models import save_reusable, save_signatures, save_token_model
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 RANGE = ValueRange(0, 1)
@@ -121,9 +121,9 @@ def test_the_only_output_of_another_signature_is_no_default(tmp_path: Path) -> N
         describe_model(options)
 
 
-def test_a_text_model_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"Expected a model of images .*found a text model"):
-        describe_model(ModelOptions(model=str(save_text_model(tmp_path / "model")), input_range=RANGE))
+def test_a_model_of_tokens_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"Expected a model of .*images .*found a text model"):
+        describe_model(ModelOptions(model=str(save_token_model(tmp_path / "model")), input_range=RANGE))
 
 
 def test_a_path_that_is_not_a_model_is_refused(tmp_path: Path) -> None:
@@ -176,7 +176,7 @@ def test_the_signature_is_part_of_the_identity(tmp_path: Path) -> None:
 def test_the_highest_version_of_a_serving_directory_is_taken_and_told(
     bucket: Bucket, tmp_path: Path, pixels: np.ndarray
 ) -> None:
-    save_text_model(tmp_path / "model/9")
+    save_token_model(tmp_path / "model/9")
     path = save_reusable(tmp_path / "model/10")
     for info in storage.list_files(str(tmp_path / "model")):
         name = f"{tmp_path.name}/{storage.relative(info.path, str(tmp_path))}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,23 +21,34 @@ from beam_job.engines.selection import choose_engine, load_engine
 from beam_job.models.spec import ModelSpec, describe_model
 from tests.support.zoo.form import Call, Form, images
 from tests.support.zoo.table import FORMS, table
+from tests.support.zoo.texts import texts
 
 pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
+CONTENTS = {"image": images, "text": texts}
+
+
+def values_of(form: Form) -> list[Any]:
+    """What the direct call takes, one example at a time."""
+    if form.modality == "text":
+        return [tf.constant([text]) for text in texts()]
+    decoded = [tf.io.decode_png(image)[tf.newaxis] / 255 for image in images()]
+    return [tf.cast(value, tf.float32) for value in decoded]
+
+
 def features(spec: ModelSpec, choice: EngineChoice) -> Float32Array:
-    """The features of the images as the job computes them, with full batches."""
+    """The features of the examples as the job computes them, with full batches."""
     engine = load_engine(choice, spec, 1)
-    examples = [spec.modality.prepare(image) for image in images()]
+    examples = [spec.modality.prepare(content) for content in CONTENTS[spec.modality.name]()]
     batches = [examples[start : start + choice.batch_size] for start in range(0, len(examples), choice.batch_size)]
-    answers = [engine.run(spec.modality.batch(batch)) for batch in batches]
+    answers = [engine.run(spec.batch(batch)) for batch in batches]
     return np.concatenate([values for answer in answers for values in answer.values()])
 
 
-def direct_features(call: Call) -> Float32Array:
-    """The features of the images, one by one."""
-    values = [tf.io.decode_png(image)[tf.newaxis] / 255 for image in images()]
-    answers = [tf.cast(call(tf.cast(value, tf.float32)), tf.float32).numpy() for value in values]
+def direct_features(call: Call, values: list[Any]) -> Float32Array:
+    """The features of examples, one by one."""
+    answers = [tf.cast(call(value), tf.float32).numpy() for value in values]
     return np.concatenate([answer[:, np.newaxis] if answer.ndim == 1 else answer for answer in answers])
 
 
@@ -48,7 +60,8 @@ def test_a_form_of_model_gives_the_features_of_a_direct_call_or_is_refused(
         pytest.skip(f"needs {form.requires}")
     monkeypatch.setattr(comparison, "_TIMED_SECONDS", 0)
     call = form.make(tmp_path / form.name)
-    options = group_of(ModelOptions, {"model": str(tmp_path / form.name), **form.options})
+    given = {name: value.format(folder=tmp_path) for name, value in form.options.items()}
+    options = group_of(ModelOptions, {"model": str(tmp_path / form.name), **given})
     if form.says:
         with pytest.raises(ModelError) as caught:
             choose(options)
@@ -56,7 +69,7 @@ def test_a_form_of_model_gives_the_features_of_a_direct_call_or_is_refused(
         assert "\n" not in str(caught.value)
         return
     assert call is not None, "a form that is not refused has a direct call"
-    expected = direct_features(call)
+    expected = direct_features(call, values_of(form))
     spec, chosen = choose(options)
     differences = {}
     for name in dict.fromkeys(("tensorflow", chosen.name)):
@@ -71,7 +84,8 @@ def test_a_form_of_model_gives_the_features_of_a_direct_call_or_is_refused(
 def choose(options: ModelOptions) -> tuple[ModelSpec, EngineChoice]:
     """What a launch makes of a model."""
     spec = describe_model(options)
-    return spec, choose_engine(spec, "auto", "fp32", None, lambda: [spec.modality.prepare(image) for image in images()])
+    contents = CONTENTS[spec.modality.name]()
+    return spec, choose_engine(spec, "auto", "fp32", None, lambda: [spec.modality.prepare(one) for one in contents])
 
 
 def test_the_table_stands_in_the_documentation() -> None:

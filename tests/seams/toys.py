@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping
@@ -17,7 +16,7 @@ from beam_job.core.options import DecodeOptions, ModelOptions
 from beam_job.core.records import ExampleRef, FeatureRecord, Float32Array, PassedOver
 from beam_job.engines.tensorflow import TensorFlowEngine
 from beam_job.inputs.base import ExampleFiles, Source
-from beam_job.modalities.base import Batch, FrozenInput, InputRequest, Modality, ModelInput, Shape
+from beam_job.modalities.base import Batch, FrozenInput, InputRequest, Modality, ModelInput, Preview, Shape
 from beam_job.models.sources.base import Artefact
 from beam_job.outputs.base import RecordSchema, ShardFormat
 from beam_job.runtime import storage
@@ -86,7 +85,6 @@ class Histograms(Modality):
     takes: ClassVar[str] = "histograms [B, 256]"
     suffixes: ClassVar[frozenset[str]] = frozenset((".bin", ".txt"))
     input_dtype: ClassVar[str] = "float32"
-    fixed_shape: ClassVar[bool] = True
 
     @classmethod
     def matches(cls, declared: ModelInput) -> bool:
@@ -103,8 +101,8 @@ class Histograms(Modality):
         return cls()
 
     @classmethod
-    def preview(cls, content: bytes) -> str | None:
-        return f"data:text/plain;base64,{base64.b64encode(content[:10]).decode()}"
+    def preview(cls, content: bytes) -> Preview:
+        return Preview("text", f"toy {content[:10].hex()}")
 
     def prepare(self, content: bytes) -> Float32Array:
         if not content:

@@ -15,7 +15,7 @@ from beam_job.core.errors import DecodeError, FlagNeededError, ModelError
 from beam_job.core.options import DecodeOptions, ModelOptions
 from beam_job.core.records import Float32Array
 from beam_job.core.values import ImageSize
-from beam_job.modalities.base import FrozenInput, InputRequest, Modality, ModelInput, Shape
+from beam_job.modalities.base import FrozenInput, InputRequest, Modality, ModelInput, Preview, Shape
 from beam_job.modalities.image.decoding import decode_image, decode_pixels, image_suffixes, is_image, missing_extras
 from beam_job.modalities.image.layout import Layout
 from beam_job.modalities.image.policy import FAST, DecodePolicy
@@ -47,7 +47,6 @@ class ImageModality(Modality):
     suffixes: ClassVar[frozenset[str]] = image_suffixes()
     extras: ClassVar[Mapping[str, str]] = missing_extras()
     input_dtype: ClassVar[str] = "float32"
-    fixed_shape: ClassVar[bool] = True
 
     @classmethod
     def matches(cls, declared: ModelInput) -> bool:
@@ -89,7 +88,7 @@ class ImageModality(Modality):
         return is_image(start)
 
     @classmethod
-    def preview(cls, content: bytes) -> str | None:
+    def preview(cls, content: bytes) -> Preview | None:
         try:
             pixels = decode_pixels(content, ImageSize(*_THUMBNAIL), DecodePolicy(FAST))
         except DecodeError:
@@ -98,7 +97,7 @@ class ImageModality(Modality):
         small.thumbnail(_THUMBNAIL)
         file = io.BytesIO()
         small.save(file, "JPEG", quality=_THUMBNAIL_QUALITY)
-        return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
+        return Preview("image", f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}")
 
     def prepare(self, content: bytes) -> Float32Array:
         pixels = decode_image(content, self.input.size, self.policy, self.input.resize)

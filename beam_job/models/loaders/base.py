@@ -9,6 +9,8 @@ from typing import Any, Protocol
 from beam_job.core.values import DEFAULT_LAYER, ImageSize
 from beam_job.modalities.base import ModelInput
 
+# The inputs of a model by name, each with the shapes that it may have.
+Inputs = Mapping[str, tuple[ModelInput, ...]]
 # Arguments that switch a model to training; called with False.
 SWITCHES = frozenset(("training", "is_training", "train"))
 
@@ -26,6 +28,9 @@ class LoadRequest:
       signature: The signature to call a SavedModel through, or None.
       tags: The tags of the graph of a SavedModel that holds several, or None.
       trusted: Whether code that the model holds may run.
+      modality: The modality that the user names, or None.
+      fed: The names of what another model answers that this one takes; empty for one that takes examples.
+      preprocessor: The model that turns examples into what this one takes, or None.
     """
 
     handle: str
@@ -36,6 +41,9 @@ class LoadRequest:
     signature: str | None = None
     tags: tuple[str, ...] | None = None
     trusted: bool = False
+    modality: str | None = None
+    fed: tuple[str, ...] = ()
+    preprocessor: LoadRequest | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Every attribute."""
@@ -44,8 +52,9 @@ class LoadRequest:
     @classmethod
     def from_json(cls, content: Mapping[str, Any]) -> LoadRequest:
         """The request that :meth:`to_json` described."""
-        lists = {name: content[name] and tuple(content[name]) for name in ("size", "tags")}
-        return cls(**{**content, **lists})
+        lists = {name: content[name] and tuple(content[name]) for name in ("size", "tags", "fed")}
+        preprocessor = content["preprocessor"] and cls.from_json(content["preprocessor"])
+        return cls(**{**content, **lists, "preprocessor": preprocessor})
 
     @property
     def image_size(self) -> ImageSize | None:
@@ -73,23 +82,37 @@ class LoadedModel:
     """A model in this process, in inference mode.
 
     Attributes:
-      inputs: Its one input; several where it was traced for several shapes.
+      inputs: Its inputs by name, each with the shapes that it was traced for; one, unless it is fed by another model.
       outputs: Names of its outputs. ``default`` is among them when it has a default output.
-      call: From a batch of the input's type and some names to a tensor for each of those that the model has; names are
-        those of outputs and layers.
-      owner: Must stay alive as long as ``call`` is used.
+      call: From a batch for each input and some names to a tensor for each of those that the model has; names are those
+        of outputs and layers.
+      owner: What holds its variables and tables, or a tuple of those; must stay alive as long as ``call`` is used.
       layers: Its layers, if it tells them.
       parameters: Number of parameters, or None when it follows from the variables that are read.
       notes: What the user should know of how it was read.
+      mask: The name, in ``call``, of what is 1 for each position of a sequence that counts and 0 for what fills it up,
+        [B, S]. None if the model does not tell.
     """
 
-    inputs: tuple[ModelInput, ...]
+    inputs: Inputs
     outputs: tuple[str, ...]
-    call: Callable[[Any, Sequence[str]], Mapping[str, Any]]
+    call: Callable[[Mapping[str, Any], Sequence[str]], Mapping[str, Any]]
     owner: Any
     layers: tuple[LayerInfo, ...] = ()
     parameters: int | None = None
     notes: tuple[str, ...] = ()
+    mask: str | None = None
+
+    @property
+    def owners(self) -> tuple[Any, ...]:
+        """What holds its variables and tables."""
+        return self.owner if isinstance(self.owner, tuple) else (self.owner,)
+
+    @property
+    def only_input(self) -> tuple[ModelInput, ...]:
+        """The shapes of its one input."""
+        (shapes,) = self.inputs.values()
+        return shapes
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -109,7 +132,7 @@ class Loader(Protocol):
         """The model.
 
         Raises:
-          ModelError: it cannot be loaded, or does not have exactly one input.
+          ModelError: it cannot be loaded, or does not have exactly the inputs that it is given.
         """
 
 

@@ -11,9 +11,11 @@ from beam_job.core.suggestions import did_you_mean
 from beam_job.core.values import DEFAULT_LAYER
 from beam_job.modalities.base import ModelInput
 from beam_job.modalities.selection import find_modality, modality_of
-from beam_job.models.loaders.base import SWITCHES, LoadedModel
+from beam_job.models.loaders.base import SWITCHES, Inputs, LoadedModel, LoadRequest
 
 CALL = ""  # the name of a model's own call, which no signature has
+# Inputs of an encoder of texts.
+_TOKENS = frozenset(("input_word_ids", "input_mask"))
 # The signatures that take examples are preferred in this order.
 _PREFERRED = (CALL, "serving_default", "serve", "image_feature_vector", "default")
 
@@ -26,34 +28,48 @@ class EntryPoint:
       name: The name of the signature; ``CALL`` for the model's own call.
       inputs: Its inputs but for switches to training, each with the shapes that it may have.
       outputs: The names of its outputs.
-      call: From a batch to its outputs by name; with one input only.
+      call: From a batch for each input to its outputs by name.
     """
 
     name: str
-    inputs: Mapping[str, tuple[ModelInput, ...]]
+    inputs: Inputs
     outputs: tuple[str, ...]
-    call: Callable[[Any], Mapping[str, Any]]
+    call: Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
     @property
     def label(self) -> str:
         """What it is, for messages."""
         return f"its signature {self.name!r}" if self.name else "its call"
 
-    def only_input(self) -> tuple[ModelInput, ...]:
-        """The shapes of its one input.
+    def check(self, request: LoadRequest) -> None:
+        """Checks that it takes what the model is given.
 
         Raises:
-          ModelError: there are several inputs, or none.
+          ModelError: it has other inputs; the message says which.
         """
-        if len(self.inputs) != 1:
-            found = ", ".join(self.inputs) or "none"
-            raise ModelError(f"Expected a model with one input; {self.label} has {found}.")
-        (found_input,) = self.inputs.values()
-        return found_input
+        found = ", ".join(self.inputs) or "none"
+        if request.fed:
+            if not self.takes(request):
+                raise ModelError(
+                    f"Expected an encoder that takes what --text_preprocessor gives ({', '.join(request.fed)}); "
+                    f"{self.label} has the inputs {found}."
+                )
+        elif len(self.inputs) != 1:
+            encodes = set(self.inputs) >= _TOKENS
+            advice = ", which a preprocessor of texts gives: name it with --text_preprocessor" if encodes else ""
+            raise ModelError(f"Expected a model with one input; {self.label} has {found}{advice}.")
+        else:
+            modality_of(self.first_input(), request.modality)
 
-    def takes_examples(self) -> bool:
-        """Whether it has one input, which some modality fills."""
-        return len(self.inputs) == 1 and find_modality(self.only_input()[0]) is not None
+    def first_input(self) -> ModelInput:
+        """Its only input, or the first of several, in the first of its shapes."""
+        return next(iter(self.inputs.values()))[0]
+
+    def takes(self, request: LoadRequest) -> bool:
+        """Whether it takes what the model is given: what it is fed, or examples."""
+        if request.fed:
+            return bool(self.inputs) and set(self.inputs) <= set(request.fed)
+        return len(self.inputs) == 1 and find_modality(self.first_input(), request.modality) is not None
 
 
 def declared_input(name: str, spec: Any) -> ModelInput:
@@ -66,56 +82,71 @@ def is_switch(declared: ModelInput) -> bool:
     return declared.name in SWITCHES and declared.dtype == "bool" and not declared.shape
 
 
-def fed_inputs(declared: Iterable[ModelInput]) -> dict[str, tuple[ModelInput, ...]]:
+def fed_inputs(declared: Iterable[ModelInput]) -> Inputs:
     """The inputs of a signature that are given values, by name: those that are no switches."""
     return {argument.name: (argument,) for argument in declared if not is_switch(argument)}
 
 
 def loaded_model(
-    points: Sequence[EntryPoint], signature: str | None, owner: Any, parameters: int | None = None
+    points: Sequence[EntryPoint], request: LoadRequest, owner: Any, parameters: int | None = None
 ) -> LoadedModel:
-    """A model that is called through the entry point that takes examples, or through the one that is wanted.
+    """A model that is called through the entry point that takes what it is given, or through the one that is wanted.
 
     The outputs of the other entry points that take the same input are known by name too.
 
     Args:
       points: Its entry points.
-      signature: The name of the one that is wanted, or None.
+      request: Names the one that is wanted, if one is, and what the model is fed.
       owner: See :class:`LoadedModel`.
       parameters: See there.
 
     Raises:
-      ModelError: there is none that takes examples, or several of the same rank.
+      ModelError: there is none that takes what it is given, or several of the same rank.
     """
-    main = _chosen(points, signature)
-    inputs = main.only_input()
-    modality_of(inputs[0])
-    alike = [point for point in points if point.takes_examples() and _same(point.only_input()[0], inputs[0])]
+    main = _chosen(points, request)
+    main.check(request)
+    alike = [point for point in points if point.takes(request) and _same(point.inputs, main.inputs)]
     providers: dict[str, EntryPoint] = {}
     for point in sorted(alike, key=_rank, reverse=True):  # the preferred one overwrites the others
         providers.update({name: point for name in point.outputs if name != DEFAULT_LAYER})
     providers.update(dict.fromkeys(main.outputs, main))
 
-    def call(batch: Any, names: Sequence[str]) -> Mapping[str, Any]:
+    def call(batches: Mapping[str, Any], names: Sequence[str]) -> Mapping[str, Any]:
         wanted = {name: providers[name] for name in names if name in providers}
         called = {point.name: point for point in wanted.values()}
-        answers = {name: point.call(batch) for name, point in called.items()}
+        answers = {
+            name: point.call(dict(zip(point.inputs, (batches[given] for given in _given(point, main)), strict=True)))
+            for name, point in called.items()
+        }
         return {name: answers[point.name][name] for name, point in wanted.items()}
 
     others = [name for name in providers if name not in main.outputs]
-    return LoadedModel(inputs, (*main.outputs, *others), call, owner, parameters=parameters)
+    return LoadedModel(main.inputs, (*main.outputs, *others), call, owner, parameters=parameters)
 
 
 def _rank(point: EntryPoint) -> int:
     return _PREFERRED.index(point.name) if point.name in _PREFERRED else len(_PREFERRED)
 
 
-def _same(one: ModelInput, other: ModelInput) -> bool:
-    return (one.dtype, one.shape and one.shape[1:]) == (other.dtype, other.shape and other.shape[1:])
+def _given(point: EntryPoint, main: EntryPoint) -> Iterable[str]:
+    """What the inputs of an entry point are called in the main one; the one input of both may differ in its name."""
+    return point.inputs if len(point.inputs) > 1 else main.inputs
 
 
-def _chosen(points: Sequence[EntryPoint], signature: str | None) -> EntryPoint:
-    """The entry point that is wanted, or the preferred one of those that take examples."""
+def _same(one: Inputs, other: Inputs) -> bool:
+    """Whether two entry points take the same: one input of the same kind, or several of the same names."""
+    if len(one) != 1 or len(other) != 1:
+        return set(one) == set(other)
+    (first, *_), (second, *_) = *one.values(), *other.values()
+    return (first.dtype, first.shape and first.shape[1:]) == (second.dtype, second.shape and second.shape[1:])
+
+
+def _chosen(points: Sequence[EntryPoint], request: LoadRequest) -> EntryPoint:
+    """The entry point that is wanted, or the preferred one of those that take what the model is given.
+
+    One that takes numbers is preferred to one that takes strings, which are often the bytes of files.
+    """
+    signature = request.signature
     names = sorted(point.name for point in points if point.name)
     if signature is not None:
         found = next((point for point in points if point.name == signature), None)
@@ -128,7 +159,8 @@ def _chosen(points: Sequence[EntryPoint], signature: str | None) -> EntryPoint:
     ranked = sorted(points, key=_rank)
     if not ranked:
         raise ModelError("Expected a model that can be called, or one with a signature, found neither.")
-    fit = [point for point in ranked if point.takes_examples()]
+    fit = [point for point in ranked if point.takes(request)]
+    fit = [point for point in fit if point.first_input().is_number] or fit
     if not fit:
         return ranked[0]  # its own sentence says what it takes
     best = [point for point in fit if _rank(point) == _rank(fit[0])]

@@ -130,7 +130,8 @@ def _loaded(model: Any, layer_type: type[Any], notes: Sequence[str] = ()) -> Loa
     names = _output_names(model, declared)  # those of by_name to those of the model
     paths = {id(layer): path for path, layer in _layers(model)}
 
-    def call(batch: Any, wanted: Sequence[str]) -> Mapping[str, Any]:
+    def call(batches: Mapping[str, Any], wanted: Sequence[str]) -> Mapping[str, Any]:
+        (batch,) = batches.values()
         with _calls_of(layer_type) as calls, _constant_seeds():
             answer = by_name(model(batch, training=False))
         graph = tf.compat.v1.get_default_graph()
@@ -142,7 +143,9 @@ def _loaded(model: Any, layer_type: type[Any], notes: Sequence[str] = ()) -> Loa
         return {name: found[name] for name in wanted if name in found}
 
     infos = tuple(LayerInfo(path, type(layer).__name__, layer.count_params()) for path, layer in _layers(model))
-    return LoadedModel((declared,), tuple(names.values()), call, model, infos, model.count_params(), tuple(notes))
+    return LoadedModel(
+        {declared.name: (declared,)}, tuple(names.values()), call, model, infos, model.count_params(), tuple(notes)
+    )
 
 
 def _declared_input(model: Any) -> ModelInput:

@@ -5,45 +5,55 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from beam_job.core.errors import ModelError, reason_of
 from beam_job.modalities.base import ModelInput
 from beam_job.modalities.selection import find_modality
 from beam_job.models.loaders.base import SWITCHES, LoadedModel, LoadRequest, by_name
 from beam_job.models.loaders.entry_points import CALL, EntryPoint, declared_input, fed_inputs, is_switch, loaded_model
-from beam_job.runtime.tensorflow import import_tensorflow
+from beam_job.runtime.tensorflow import TEXT_OPERATIONS, import_operations, import_tensorflow
 
 _UNKNOWN_OPERATION = re.compile(r"Op type not registered '([^']+)'")
 # Parts of the names of tensorflow-text's operations.
 _TEXT_OPERATION = re.compile(r"Token|Sentencepiece|UTF8|Bert|RegexSplit|Wordpiece|Sentence|Ngram|Utf8")
+T = TypeVar("T")
 _TAGS = re.compile(r"`tags=` argument|MetaGraph")
 
 
 def load_saved_model(request: LoadRequest) -> LoadedModel:
     """A SavedModel, through its own call if that takes examples, otherwise through the signature that does."""
     tf = import_tensorflow()
-    try:
-        model = tf.saved_model.load(request.path, request.tags)
-    except Exception as error:  # TensorFlow raises whatever damaged files lead to
-        raise ModelError(explained(error, request)) from None
+    model = with_text_operations(lambda: tf.saved_model.load(request.path, request.tags), request)
     points = [*_own_call(model, request), *_signatures(dict(getattr(model, "signatures", {})))]
-    return loaded_model(points, request.signature, model)
+    return loaded_model(points, request, model)
+
+
+def with_text_operations(load: Callable[[], T], request: LoadRequest) -> T:
+    """What ``load`` loads, with the operations of tensorflow-text if it needs them.
+
+    Raises:
+      UsageError: they are not installed.
+      ModelError: it cannot be loaded.
+    """
+    for first in (True, False):
+        try:
+            return load()
+        except Exception as error:  # TensorFlow raises whatever damaged files lead to
+            operation = _UNKNOWN_OPERATION.search(str(error))
+            if not (first and operation and _TEXT_OPERATION.search(operation[1])):
+                raise ModelError(explained(error, request)) from None
+            import_operations(TEXT_OPERATIONS)
+    raise AssertionError("the second attempt returns or raises")
 
 
 def explained(error: Exception, request: LoadRequest) -> str:
     """What a SavedModel that cannot be loaded lacks, in a sentence."""
     words, path = str(error), Path(request.path)
     if operation := _UNKNOWN_OPERATION.search(words):
-        name = operation[1]
-        if _TEXT_OPERATION.search(name):
-            return (
-                f"Expected a model of images, found a text model at {request.handle}: it needs the operation {name} "
-                f"of the package tensorflow-text."
-            )
-        return f"The model at {request.handle} needs the operation {name}, which this TensorFlow does not have."
+        return f"The model at {request.handle} needs the operation {operation[1]}, which this TensorFlow does not have."
     if _TAGS.search(words) and (found := _tag_sets(request.path)):
         wanted = ",".join(request.tags or ())
         what = f"has no graph with the tags {wanted}" if wanted else "holds several graphs"
@@ -64,16 +74,16 @@ def _signatures(signatures: Mapping[str, Any]) -> Iterator[EntryPoint]:
     """The signatures of a model; switches to training are off."""
     tf = import_tensorflow()
 
-    def called(signature: Any, inputs: Iterable[str], switches: Iterable[str], batch: Any) -> dict[str, Any]:
+    def called(signature: Any, switches: Iterable[str], batches: Mapping[str, Any]) -> dict[str, Any]:
         off = dict.fromkeys(switches, tf.constant(False))
-        return by_name(signature(**dict.fromkeys(inputs, batch), **off))
+        return by_name(signature(**batches, **off))
 
     for name, signature in signatures.items():
         _, specs = signature.structured_input_signature
         declared = [declared_input(argument, spec) for argument, spec in specs.items()]
         inputs = fed_inputs(declared)
         switches = [argument.name for argument in declared if is_switch(argument)]
-        call = functools.partial(called, signature, tuple(inputs), switches)
+        call = functools.partial(called, signature, switches)
         yield EntryPoint(name, inputs, tuple(by_name(signature.structured_outputs)), call)
 
 
@@ -82,13 +92,15 @@ class _Trace:
     """One of the functions that a model's call was traced to.
 
     Attributes:
-      inputs: Its inputs, by the name of the argument.
+      inputs: Its inputs, by the name of the argument, or of the entry of the dictionary that an argument is.
+      dictionary: The name of the argument that is a dictionary of its inputs, or None.
       others: The values of its other arguments that have no default, or that switch to training, which is off.
       training: Whether it was traced for training.
       outputs: The names of its outputs.
     """
 
     inputs: Mapping[str, ModelInput]
+    dictionary: str | None
     others: Mapping[str, Any]
     training: bool
     outputs: tuple[str, ...]
@@ -99,20 +111,24 @@ class _Trace:
         tf = import_tensorflow()
         inputs: dict[str, ModelInput] = {}
         others: dict[str, Any] = {}
+        dictionary = None
         for name, parameter in function.function_type.parameters.items():
             constraint = parameter.type_constraint
             if name in defaults and name not in SWITCHES:
                 continue
             if hasattr(constraint, "value"):  # a Python value
                 others[name] = constraint.value
-            elif not isinstance(constraint, tf.TensorSpec):  # a structure of several
+            elif not inputs and (entries := _entries(constraint)):
+                dictionary = name
+                inputs.update({entry: declared_input(entry, spec) for entry, spec in entries.items()})
+            elif not isinstance(constraint, tf.TensorSpec):  # another structure of several
                 inputs[name] = ModelInput(name, type(constraint).__name__.lower(), None)
             elif is_switch(declared_input(name, constraint)):
                 others[name] = tf.constant(False)
             else:
                 inputs[name] = declared_input(constraint.name or name, constraint)
         training = any(name in SWITCHES and isinstance(value, (bool, int)) and value for name, value in others.items())
-        return cls(inputs, others, training, tuple(by_name(function.structured_outputs)))
+        return cls(inputs, dictionary, others, training, tuple(by_name(function.structured_outputs)))
 
 
 def _own_call(model: Any, request: LoadRequest) -> Iterator[EntryPoint]:
@@ -133,15 +149,29 @@ def _own_call(model: Any, request: LoadRequest) -> Iterator[EntryPoint]:
         )
     if not usable:
         return
-    main = next((trace for trace in usable if _takes_examples(trace)), usable[0])
-    alike = [trace for trace in usable if list(trace.inputs) == list(main.inputs) and _takes_examples(trace)] or [main]
+    fit = [trace for trace in usable if _fits(trace, request)] or usable[:1]
+    main = fit[0]
+    alike = [trace for trace in fit if (list(trace.inputs), trace.dictionary) == (list(main.inputs), main.dictionary)]
     inputs = {name: tuple(dict.fromkeys(trace.inputs[name] for trace in alike)) for name in main.inputs}
 
-    def call(batch: Any) -> dict[str, Any]:
-        return by_name(model(**dict.fromkeys(main.inputs, batch), **main.others))
+    def call(batches: Mapping[str, Any]) -> dict[str, Any]:
+        given = {main.dictionary: dict(batches)} if main.dictionary else batches
+        return by_name(model(**given, **main.others))
 
     yield EntryPoint(CALL, inputs, main.outputs, call)
 
 
-def _takes_examples(trace: _Trace) -> bool:
-    return len(trace.inputs) == 1 and all(find_modality(declared) for declared in trace.inputs.values())
+def _fits(trace: _Trace, request: LoadRequest) -> bool:
+    """Whether a trace takes what the model is given."""
+    if request.fed:
+        return set(trace.inputs) <= set(request.fed)
+    return len(trace.inputs) == 1 and all(
+        find_modality(declared, request.modality) for declared in trace.inputs.values()
+    )
+
+
+def _entries(constraint: Any) -> dict[str, Any]:
+    """The specifications in an argument that is a dictionary of tensors; none for another one."""
+    tf = import_tensorflow()
+    entries = getattr(constraint, "mapping", {})
+    return dict(entries) if all(isinstance(spec, tf.TensorSpec) for spec in entries.values()) else {}

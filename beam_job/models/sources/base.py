@@ -21,6 +21,7 @@ class Artefact:
       convention: How its publisher maps examples to numbers, in the modality's own terms, or None.
       weights: A weights file beside the architecture, or None.
       notes: What the user should know of how it was found.
+      preprocessor: The model that turns examples into what this one takes, or None. The digest is that of both.
     """
 
     form: str
@@ -30,6 +31,7 @@ class Artefact:
     convention: Any = None
     weights: str | None = None
     notes: tuple[str, ...] = ()
+    preprocessor: Artefact | None = None
 
 
 class ModelSource(Protocol):

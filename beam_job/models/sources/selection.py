@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from beam_job.core.errors import ModelError
+from beam_job.core.fingerprints import digest_of
 from beam_job.core.options import ModelOptions
 from beam_job.core.suggestions import did_you_mean
 from beam_job.models.efficientnet_lite import VARIANTS
@@ -19,11 +22,24 @@ _GOES_WITH = {
 
 
 def fetch_model(options: ModelOptions) -> Artefact:
-    """The model's artefact on this machine.
+    """The model's artefact on this machine, with that of its preprocessor.
 
     Raises:
       ModelError: it cannot be fetched.
     """
+    artefact = _fetched(options)
+    if options.text_preprocessor is None:
+        return artefact
+    preprocessor = _fetched(ModelOptions(model=options.text_preprocessor))
+    return dataclasses.replace(
+        artefact,
+        digest=digest_of([preprocessor.digest, artefact.digest]),
+        notes=(*preprocessor.notes, *artefact.notes),
+        preprocessor=preprocessor,
+    )
+
+
+def _fetched(options: ModelOptions) -> Artefact:
     handle = options.model
     source = next((source for source in MODEL_SOURCES.latest_first() if source.matches(handle)), None)
     if source is None:

@@ -56,9 +56,11 @@
     }
     tip.style.display = best === null ? "none" : "block";
     if (best === null) return;
-    const [x, y] = at(best), preview = tip.querySelector("img");
-    preview.hidden = !data.previews[best];
-    if (data.previews[best]) preview.src = data.previews[best];
+    const [x, y] = at(best), [kind, content] = data.previews[best] ?? [];
+    const picture = tip.querySelector("img"), words = tip.querySelector("blockquote");
+    picture.hidden = kind !== "image";
+    if (kind === "image") picture.src = content;
+    words.textContent = kind === "text" ? content : "";
     tip.querySelector("b").textContent = data.names[data.labels[best]] ?? "(none)";
     tip.querySelector("div").textContent = `${data.ids[best]} (${data.splits[best]})`;
     tip.style.left = `${Math.min(x + 14, canvas.clientWidth - 180)}px`;

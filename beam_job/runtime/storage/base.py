@@ -31,6 +31,9 @@ class FileSystem(Protocol):
     def open_read(self, path: str) -> BinaryIO:
         """A file to read as bytes; nothing is decompressed because of its name."""
 
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        """``length`` bytes of a file from ``start`` on; fewer where it ends before."""
+
     def new_file(self, path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         """A file to write, which appears at ``path`` when the block ends without an error, and only then."""
 

@@ -28,6 +28,11 @@ def read_bytes(path: str) -> bytes:
         return file.read()
 
 
+def read_range(path: str, start: int, length: int) -> bytes:
+    """``length`` bytes of a file from ``start`` on, at least one; fewer where it ends before. One request."""
+    return _filesystem(path).read_range(path, start, length)
+
+
 def open_read(path: str) -> BinaryIO:
     """A file to read as bytes; nothing is decompressed because of its name.
 

@@ -29,6 +29,11 @@ class GcsFileSystem(RemoteFileSystem):
         _downloader().fetch(*_bucket_and_name(path), file)
 
     @with_retries
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        with python_errors(path):
+            return bytes(_blob(path).download_as_bytes(start=start, end=start + length - 1, retry=None))
+
+    @with_retries
     def exists(self, path: str) -> bool:
         with python_errors(path):
             return bool(_blob(path).exists(retry=None))

@@ -20,6 +20,11 @@ class LocalFileSystem:
     def open_read(self, path: str) -> BinaryIO:
         return open(path, "rb")
 
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        with open(path, "rb") as file:
+            file.seek(start)
+            return file.read(length)
+
     @contextlib.contextmanager
     def new_file(self, path: str) -> Iterator[IO[bytes]]:
         """A file that is written beside its place under a temporary name, synced and renamed."""

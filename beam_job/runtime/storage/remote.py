@@ -27,6 +27,13 @@ class RemoteFileSystem:
         file.seek(0)
         return cast(BinaryIO, file)
 
+    @with_retries
+    def read_range(self, path: str, start: int, length: int) -> bytes:
+        filesystems, uncompressed = _beam()
+        with python_errors(path), filesystems.open(path, compression_type=uncompressed) as source:
+            source.seek(start)
+            return bytes(source.read(length))
+
     @contextlib.contextmanager
     def new_file(self, path: str) -> Iterator[IO[bytes]]:
         """A file that is spooled to memory or this machine's temporary directory, and then sent."""

@@ -54,10 +54,12 @@ def test_models_of_images(dtype: str, shape: tuple[int | None, ...] | None) -> N
 
 @pytest.mark.parametrize(
     ("dtype", "shape"),
-    [("string", (None,)), ("float32", (None, 16000)), ("float32", (None, 8, 8, 4)), ("string", None)],
+    [("string", (None, 3)), ("float32", (None, 16000)), ("float32", (None, 8, 8, 4)), ("string", (None, 8, 8, 3))],
 )
 def test_other_models(dtype: str, shape: tuple[int | None, ...] | None) -> None:
-    with pytest.raises(ModelError, match=r"Expected a model of images \[B, H, W, C\] .*, found .*: its input 'x' is "):
+    with pytest.raises(
+        ModelError, match=r"Expected a model of .*images \[B, H, W, C\] .*, found .*: its input 'x' is "
+    ):
         modality_of(ModelInput("x", dtype, shape))
 
 
@@ -137,7 +139,7 @@ def test_a_range_that_the_model_tells_is_told_and_a_flag_wins() -> None:
 def test_a_preview_is_a_small_jpeg() -> None:
     preview = ImageModality.preview(encode(photograph(300, 500), "PNG"))
     assert preview is not None
-    kind, _, data = preview.partition(",")
+    kind, _, data = preview.content.partition(",")
     assert kind == "data:image/jpeg;base64"
     with Image.open(io.BytesIO(base64.b64decode(data))) as image:
         assert max(image.size) == 72

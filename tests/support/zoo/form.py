@@ -18,7 +18,8 @@ RANGE = {"input_range": "0,1"}
 # Of the largest value of a feature. Four steps of each type, since engines round at different places.
 EXACT, FLOAT16, BFLOAT16 = 1e-5, 2e-3, 2e-2
 IMAGES = tf.TensorSpec([None, *RGB], tf.float32, name="images")
-# From float32 [1, SIDE, SIDE, 3], values from 0 to 1, to the features of that one image, with a batch of 1.
+# From one example to its features, with a batch of 1: an image is float32 [1, SIDE, SIDE, 3], values from 0 to 1; a
+# text is strings [1].
 Call = Callable[[Any], Any]
 
 
@@ -34,6 +35,7 @@ class Form:
       says: What the sentence says that refuses it, a regular expression; empty where it is not refused.
       tolerance: Largest difference from the direct call, as a part of the largest value.
       requires: A package that it needs; without it the form is left out.
+      modality: What it takes: ``image`` or ``text``.
     """
 
     what: str
@@ -43,6 +45,7 @@ class Form:
     says: str = ""
     tolerance: float = EXACT
     requires: str = ""
+    modality: str = "image"
 
 
 def images() -> Sequence[bytes]:

@@ -204,10 +204,10 @@ TAKES = (
         says="found a video model",
     ),
     Form(
-        "text, [B] of strings",
+        "texts, [B, T] of strings",
         "text",
-        serving(lambda network, texts: tf.strings.length(texts), spec(None, dtype="string", name="texts")),
-        says="found a text model, or one that takes the bytes of a file",
+        serving(lambda network, texts: tf.strings.length(texts), spec(None, 3, dtype="string", name="texts")),
+        says="found one of strings that are not one for each example",
     ),
     Form(
         "numbers of tokens, [B, T] of int32",
@@ -391,8 +391,12 @@ def ragged(self: Network, images: Any) -> Any:
     return tf.RaggedTensor.from_tensor(self.embed(images), lengths=lengths)
 
 
-def looked_up(path: Path) -> Call:
-    """Outputs beside each other that need a table, and that do not."""
+def looked_up(name: str) -> Any:
+    """Writes outputs beside each other that need a table, and that do not; the direct call is that of one of them."""
+    return lambda path: _looked_up(path, name)
+
+
+def _looked_up(path: Path, name: str) -> Call:
     network = Network()
     keys, values = tf.constant([0, 1, 2, 3, 4, 5], tf.int64), tf.constant(list("abcdef"))
     network.table = tf.lookup.StaticHashTable(tf.lookup.KeyValueTensorInitializer(keys, values), "?")
@@ -409,13 +413,19 @@ def looked_up(path: Path) -> Call:
         }
 
     save(path, network, serving_default=(serve, [IMAGES]))
-    return lambda values: serve(values)["score"]
+    return lambda values: serve(values)[name]
 
 
 GIVES = (
-    Form("a score, [B]", "score", looked_up, {**RANGE, "layer": "score"}),
-    Form("texts", "name", looked_up, {**RANGE, "layer": "name"}, says="real numbers in 'name', found the type string"),
-    Form("numbers from a table", "id", looked_up, {**RANGE, "layer": "id"}, says="one that needs a table"),
+    Form("a score, [B]", "score", looked_up("score"), {**RANGE, "layer": "score"}),
+    Form(
+        "texts",
+        "name",
+        looked_up("name"),
+        {**RANGE, "layer": "name"},
+        says="real numbers in 'name', found the type string",
+    ),
+    Form("numbers from a table", "id", looked_up("id"), {**RANGE, "layer": "id"}),
     Form(
         "complex numbers",
         "complex",

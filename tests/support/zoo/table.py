@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.zoo import files, keras_models, modules
+from tests.support.zoo import files, keras_models, modules, texts
 from tests.support.zoo.form import BFLOAT16, EXACT, FLOAT16, Form
 
 GROUPS = {
@@ -12,6 +12,7 @@ GROUPS = {
     "SavedModels: what they give": modules.GIVES,
     "SavedModels: loops and branches": modules.FLOWS,
     "TensorFlow 1": modules.SESSIONS,
+    "Texts": texts.FORMS,
     "Other files": files.FORMS,
 }
 FORMS = tuple(form for forms in GROUPS.values() for form in forms)

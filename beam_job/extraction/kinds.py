@@ -1,0 +1,67 @@
+"""Checks, on the first few examples of an input, that they are what the model takes."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterable, Sequence
+
+from beam_job.core.errors import DecodeError, ExampleError, InputError
+from beam_job.core.records import ExampleRef, PassedOver
+from beam_job.dataset.originals import example_files
+from beam_job.inputs.base import Source, all_entries
+from beam_job.inputs.reading import read_example
+from beam_job.modalities.base import Modality
+from beam_job.modalities.registry import MODALITIES
+from beam_job.models.spec import ModelSpec
+
+_LISTED, _READ = 1000, 3
+_HEAD_BYTES = 256
+
+
+def check_kind(source: Source, model: ModelSpec, allowed_roots: Sequence[str]) -> None:
+    """Checks that an input does not hold examples of another modality than a model takes.
+
+    Args:
+      source: The input.
+      model: The model.
+      allowed_roots: Directories that files must be in, if there are any.
+
+    Raises:
+      InputError: the first examples are all of another modality.
+    """
+    files = example_files(model.modality)
+    source.check_examples(files)
+    entries = list(itertools.islice(all_entries(source, files), _LISTED))
+    refs = [entry for entry in entries if isinstance(entry, ExampleRef)]
+    other = _by_content(refs, model.modality, allowed_roots) if refs else _by_suffix(entries)
+    if other is not None and other.name != model.modality.name:
+        raise InputError(
+            f"Expected an input of {model.modality.name} examples, since the model {model.handle} takes "
+            f"{model.modality.takes}; found {other.name} examples."
+        )
+
+
+def _by_suffix(entries: Iterable[ExampleRef | PassedOver]) -> type[Modality] | None:
+    """What files that were passed over are examples of."""
+    kinds = [entry.kind for entry in entries if isinstance(entry, PassedOver)]
+    return next((modality for modality in MODALITIES.latest_first() if modality.suffixes.intersection(kinds)), None)
+
+
+def _by_content(refs: Iterable[ExampleRef], modality: Modality, roots: Sequence[str]) -> type[Modality] | None:
+    """What the first examples are, if the modality can decode none of them.
+
+    Text is not looked for: pages of the web that were saved under the name of a photograph are no reason to stop.
+    """
+    contents = []
+    for ref in itertools.islice((ref for ref in refs if ref.problem is None), _READ):
+        with contextlib.suppress(ExampleError):
+            content = read_example(ref, roots)
+            try:
+                modality.prepare(content)
+            except DecodeError:
+                contents.append(content[:_HEAD_BYTES])
+            else:
+                return None
+    others = (other for other in MODALITIES.latest_first() if other.name != modality.name and not other.in_tables)
+    return next((other for other in others if contents and all(map(other.recognises, contents))), None)

