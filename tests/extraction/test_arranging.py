@@ -28,10 +28,10 @@ def test_every_example_has_one_place_in_one_task(contents: list[bytes | None], w
 
 
 @given(CONTENTS)
-def test_a_content_is_one_task_and_tasks_grow(contents: list[bytes | None]) -> None:
+def test_a_content_is_one_task_and_the_longest_is_the_first(contents: list[bytes | None]) -> None:
     tasks = [task.content for task in by_length(stream(contents)) if isinstance(task.content, bytes)]
     assert len(tasks) == len(set(tasks)) == len({content for content in contents if content is not None})
-    assert [len(content) for content in tasks] == sorted(len(content) for content in tasks)
+    assert [len(content) for content in tasks] == sorted((len(content) for content in tasks), reverse=True)
 
 
 @given(st.permutations(range(20)), st.integers(1, 5))

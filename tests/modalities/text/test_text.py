@@ -1,8 +1,12 @@
 from __future__ import annotations
 
-import pytest
+import codecs
 
-from beam_job.core.errors import CorruptExampleError, EmptyFileError, ExampleTooLargeError
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from beam_job.core.errors import CorruptExampleError, DecodeError, EmptyFileError, ExampleTooLargeError
 from beam_job.core.options import DecodeOptions, ModelOptions
 from beam_job.modalities.base import FrozenInput, ModelInput, Shape
 from beam_job.modalities.selection import find_modality
@@ -58,6 +62,21 @@ def test_a_text_is_passed_on_as_it_is_but_for_the_mark_of_its_encoding() -> None
 def test_what_is_no_text_is_an_error_of_the_example(content: bytes, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         modality_for().prepare(content)
+
+
+@settings(deadline=None, max_examples=2000)
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_text_or_an_error_of_the_example(content: bytes) -> None:
+    try:
+        text = modality_for(50).prepare(content).item()
+    except DecodeError as error:
+        assert "\n" not in str(error)
+    else:
+        assert text == content.removeprefix(codecs.BOM_UTF8)
+        assert text.decode().strip()
+    TextModality.recognises(content)
+    preview = TextModality.preview(content)
+    assert preview is None or len(preview.content) <= 240
 
 
 @pytest.mark.parametrize(
