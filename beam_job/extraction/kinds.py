@@ -8,31 +8,26 @@ from collections.abc import Iterable, Sequence
 
 from beam_job.core.errors import DecodeError, ExampleError, InputError
 from beam_job.core.records import ExampleRef, PassedOver
-from beam_job.dataset.originals import example_files
-from beam_job.inputs.base import Source, all_entries
 from beam_job.inputs.reading import read_example
 from beam_job.modalities.base import Modality
 from beam_job.modalities.registry import MODALITIES
 from beam_job.models.spec import ModelSpec
 
-_LISTED, _READ = 1000, 3
+_READ = 3
 _HEAD_BYTES = 256
 
 
-def check_kind(source: Source, model: ModelSpec, allowed_roots: Sequence[str]) -> None:
+def check_kind(entries: Sequence[ExampleRef | PassedOver], model: ModelSpec, allowed_roots: Sequence[str]) -> None:
     """Checks that an input does not hold examples of another modality than a model takes.
 
     Args:
-      source: The input.
+      entries: The first entries of the input.
       model: The model.
       allowed_roots: Directories that files must be in, if there are any.
 
     Raises:
       InputError: the first examples are all of another modality.
     """
-    files = example_files(model.modality)
-    source.check_examples(files)
-    entries = list(itertools.islice(all_entries(source, files), _LISTED))
     refs = [entry for entry in entries if isinstance(entry, ExampleRef)]
     other = _by_content(refs, model.modality, allowed_roots) if refs else _by_suffix(entries)
     if other is not None and other.name != model.modality.name:

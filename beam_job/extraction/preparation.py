@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 from beam_job.core.errors import InputError
 from beam_job.core.option_fields import check_modality
 from beam_job.core.options import ExtractOptions
+from beam_job.core.records import ExampleRef
 from beam_job.dataset import target
 from beam_job.dataset.labels import LabelVocabulary
 from beam_job.dataset.originals import example_files
@@ -20,12 +22,14 @@ from beam_job.extraction.extractor import Extractor, new_extractor
 from beam_job.extraction.kinds import check_kind
 from beam_job.extraction.reading import first_examples
 from beam_job.extraction.resumption import EarlierRun, check_identity, read_earlier_run
-from beam_job.inputs.base import Columns, Source, all_refs
+from beam_job.inputs.base import Columns, Source, all_entries
 from beam_job.inputs.selection import open_source
 from beam_job.models.spec import describe_model
 from beam_job.runtime import storage
 from beam_job.runtime.retries import impatient
 
+# Entries of the input that a launch looks at.
+_LISTED = 1000
 logger = logging.getLogger(__name__)
 
 
@@ -102,13 +106,16 @@ def _config(options: ExtractOptions, source: Source, earlier: EarlierRun | None,
     spec = describe_model(options.model, options.decode)
     modality = spec.modality
     check_modality(options.source, modality.name)
-    check_kind(source, spec, options.source.allowed_roots)
+    # Listed once: to open a manifest in a bucket fetches it.
+    first = list(itertools.islice(all_entries(source, example_files(modality)), _LISTED))
+    check_kind(first, spec, options.source.allowed_roots)
+    refs = [entry for entry in first if isinstance(entry, ExampleRef)]
     engine = choose_engine(
         spec,
         options.engine.engine,
         options.engine.precision,
         options.work.batch_size,
-        lambda: first_examples(all_refs(source, example_files(modality)), modality, options.source.allowed_roots),
+        lambda: first_examples(refs, modality, options.source.allowed_roots),
         earlier.identity["engine"][0] if earlier else None,
     )
     logger.info("engine %s in %s, %s", engine.name, engine.precision, engine.reason)

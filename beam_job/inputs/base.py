@@ -104,16 +104,6 @@ class Source(abc.ABC):
         """
         return []
 
-    def check_examples(self, files: ExampleFiles) -> None:  # noqa: B027 - most inputs hold files of any kind
-        """Checks that it can hold examples of a modality, as far as a launch can tell in a moment.
-
-        Args:
-          files: Which files are examples.
-
-        Raises:
-          InputError: it holds something else.
-        """
-
     @classmethod
     def read_member(cls, uri: str, member: str) -> bytes:
         """The bytes of an example that is not a file of its own.
@@ -140,6 +130,9 @@ class Source(abc.ABC):
           unit: One of :meth:`units`.
           files: Which files are examples of the run's modality. Inputs that do not name their files one by one take
             only those, and tell which they pass over.
+
+        Raises:
+          InputError: the input as a whole cannot hold such examples.
         """
 
 

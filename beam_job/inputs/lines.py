@@ -32,17 +32,15 @@ class TextLines(Source):
             raise InputError(f"There is no file at {self.path!r}.")
         return []
 
-    def check_examples(self, files: ExampleFiles) -> None:
+    def units(self) -> Iterator[str]:
+        yield self.path
+
+    def refs(self, unit: str, files: ExampleFiles) -> Iterator[ExampleRef | PassedOver]:
         if not files.texts:
             raise InputError(
                 f"Expected a model of texts for the file {self.path!r}, which holds a text per line; found a model of "
                 f"other examples. A list of files is a .csv with the column uri."
             )
-
-    def units(self) -> Iterator[str]:
-        yield self.path
-
-    def refs(self, unit: str, files: ExampleFiles) -> Iterator[ExampleRef | PassedOver]:
         name = readable_id(posixpath.basename(unit))
         with storage.open_read(unit) as file:
             lines = Lines(file)

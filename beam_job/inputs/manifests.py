@@ -66,20 +66,15 @@ class Manifest(Source):
             raise InputError(f"Expected the manifest {self.path!r} in UTF-8, found the label {odd!r}; save it so.")
         return _notes(rows[0])
 
-    def check_examples(self, files: ExampleFiles) -> None:
-        first = next((row for _, row, _ in self._rows() if not isinstance(row, BadRow)), {_URI: ""})
-        if _URI not in first and not files.texts:
-            raise InputError(
-                f"Expected a column {_URI} with paths in the manifest {self.path!r}, since the model takes no texts; "
-                f"found {', '.join(map(readable_id, first))}."
-            )
-
     def units(self) -> Iterator[str]:
         yield self.path
 
     def refs(self, unit: str, files: ExampleFiles) -> Iterator[ExampleRef | PassedOver]:
-        root = storage.parent(unit)
+        root, checked = storage.parent(unit), False
         for line, row, span in self._rows():
+            if not checked and not isinstance(row, BadRow):
+                self._check_columns(row, files)
+                checked = True
             name = readable_id(f"{storage.relative(unit, root)}:{line}")
             try:
                 if isinstance(row, BadRow):
@@ -91,6 +86,13 @@ class Manifest(Source):
                     yield text_ref("manifest", unit, text, span, id=_text(row, "id") or name, **_assigned(row))
             except BadReferenceError as error:
                 yield ExampleRef(name, unit, problem=f"line {line}: {error}")
+
+    def _check_columns(self, row: Row, files: ExampleFiles) -> None:
+        if _URI not in row and not files.texts:
+            raise InputError(
+                f"Expected a column {_URI} with paths in the manifest {self.path!r}, since the model takes no texts; "
+                f"found {', '.join(map(readable_id, row))}."
+            )
 
     @classmethod
     def read_member(cls, uri: str, member: str) -> bytes:

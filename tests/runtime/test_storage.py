@@ -37,6 +37,8 @@ def test_bytes_are_read_as_written(resolve: Resolve) -> None:
     storage.write_bytes(path, data)
     assert storage.exists(path)
     assert storage.read_bytes(path) == data
+    assert storage.read_range(path, 1000, 300) == data[1000:1300]
+    assert storage.read_range(path, len(data) - 3, 300) == data[-3:]
     storage.write_bytes(path, b"other")
     assert storage.read_bytes(path) == b"other"
 

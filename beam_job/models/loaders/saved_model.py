@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib.util
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -38,15 +39,23 @@ def with_text_operations(load: Callable[[], T], request: LoadRequest) -> T:
       UsageError: they are not installed.
       ModelError: it cannot be loaded.
     """
-    for first in (True, False):
-        try:
-            return load()
-        except Exception as error:  # TensorFlow raises whatever damaged files lead to
-            operation = _UNKNOWN_OPERATION.search(str(error))
-            if not (first and operation and _TEXT_OPERATION.search(operation[1])):
-                raise ModelError(explained(error, request)) from None
-            import_operations(TEXT_OPERATIONS)
-    raise AssertionError("the second attempt returns or raises")
+    try:
+        return load()
+    except Exception as error:  # TensorFlow raises whatever damaged files lead to
+        if not _may_be_of_text(str(error)):
+            raise ModelError(explained(error, request)) from None
+    import_operations(TEXT_OPERATIONS)
+    try:
+        return load()
+    except Exception as error:  # likewise
+        raise ModelError(explained(error, request)) from None
+
+
+def _may_be_of_text(words: str) -> bool:
+    """Whether an error is about an operation that tensorflow-text may have."""
+    operation = _UNKNOWN_OPERATION.search(words)
+    installed = importlib.util.find_spec(TEXT_OPERATIONS) is not None
+    return operation is not None and (installed or _TEXT_OPERATION.search(operation[1]) is not None)
 
 
 def explained(error: Exception, request: LoadRequest) -> str:

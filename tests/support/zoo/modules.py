@@ -301,7 +301,13 @@ def several_signatures(*, named: bool, files: bool) -> Any:
     return make
 
 
+@tf.function
+def by_key(self: Network, inputs: Any, training: bool = False) -> Any:
+    return self.embed(inputs["pixels"])
+
+
 CALLED = (
+    Form("a call with a dictionary of one entry", "by_key", called(({"pixels": IMAGES}, False), call=by_key)),
     Form(
         "a call with `training` as a tensor",
         "tensor_switch",
