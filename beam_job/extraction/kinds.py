@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from beam_job.core.errors import DecodeError, ExampleError, InputError
@@ -38,9 +39,10 @@ def check_kind(entries: Sequence[ExampleRef | PassedOver], model: ModelSpec, all
 
 
 def _by_suffix(entries: Iterable[ExampleRef | PassedOver]) -> type[Modality] | None:
-    """What files that were passed over are examples of."""
-    kinds = [entry.kind for entry in entries if isinstance(entry, PassedOver)]
-    return next((modality for modality in MODALITIES.latest_first() if modality.suffixes.intersection(kinds)), None)
+    """What most of the files that were passed over are examples of."""
+    kinds = Counter(entry.kind for entry in entries if isinstance(entry, PassedOver))
+    most = [kind for kind, _ in kinds.most_common(1)]
+    return next((modality for modality in MODALITIES.latest_first() if modality.suffixes.intersection(most)), None)
 
 
 def _by_content(refs: Iterable[ExampleRef], modality: Modality, roots: Sequence[str]) -> type[Modality] | None:

@@ -201,6 +201,14 @@ def test_texts_are_refused_for_a_model_of_images(tmp_path: Path, small_model: di
         beam_job.extract(str(tmp_path / "in"), str(tmp_path / "out"), **small_model)
 
 
+def test_a_stray_text_says_nothing_of_an_input(tmp_path: Path, small_model: dict[str, str]) -> None:
+    (tmp_path / "in/a").mkdir(parents=True)
+    for name in ("1.xyz", "2.xyz", "notes.txt"):
+        (tmp_path / "in/a" / name).write_text("a cat")
+    with pytest.raises(InputError, match="Found no example in"):
+        beam_job.extract(str(tmp_path / "in"), str(tmp_path / "out"), **small_model)
+
+
 def test_options_of_images_are_refused_for_texts_and_the_other_way_round(
     table: Path, few: Path, tmp_path: Path, model: tuple[dict[str, str], Call], small_model: dict[str, str]
 ) -> None:
