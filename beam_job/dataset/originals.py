@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from beam_job.core.errors import BeamJobError
 from beam_job.core.records import ExampleRef
 from beam_job.dataset.reading import Dataset
-from beam_job.inputs.base import Columns, ExampleFiles, all_refs
+from beam_job.inputs.base import ExampleFiles, all_refs
+from beam_job.inputs.reading import is_allowed
 from beam_job.inputs.selection import open_source
 from beam_job.modalities.base import Modality
 from beam_job.modalities.registry import MODALITIES
@@ -23,11 +24,10 @@ def original_refs(dataset: Dataset) -> Iterator[ExampleRef]:
     """Refs that may be read, listed as they are consumed; none when the input no longer exists."""
     options = dataset.run["options"]
     roots = [storage.absolute(root) for root in options["allowed_roots"]]
-    column = options.get("text_column")
     files = example_files(MODALITIES.get(dataset.run["model"]["modality"]))
     try:
-        for ref in all_refs(open_source(options["input"], Columns(column) if column else None), files):
-            if ref.problem is None and (not ref.is_file or storage.is_allowed(ref.uri, roots)):
+        for ref in all_refs(open_source(options["input"], options.get("text_column")), files):
+            if ref.problem is None and is_allowed(ref, roots):
                 yield ref
     except (BeamJobError, OSError):
         return

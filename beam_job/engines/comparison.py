@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from beam_job.core.records import Float32Array
 from beam_job.engines.base import FP32, REFERENCE_ENGINE, Engine
 from beam_job.engines.registry import ENGINES
-from beam_job.modalities.base import Batch, as_batch
+from beam_job.modalities.base import Batch, as_batch, load_examples
 from beam_job.models.frozen import FrozenModel
 
 MIN_COSINE = 0.9999
@@ -58,7 +57,7 @@ def compare_engines(
     Args:
       graph: Path of the frozen graph.
       model: The frozen model, as its ``to_json`` describes it.
-      examples: Path of a file that :func:`save_examples` wrote.
+      examples: Path of a file that ``save_examples`` wrote.
       batch_sizes: The engines to compare, and the batch size of each.
       precision: ``fp32`` or ``bf16``.
 
@@ -66,7 +65,7 @@ def compare_engines(
       The verdict, as a dictionary.
     """
     frozen = FrozenModel.from_json(Path(graph), model)
-    given = list(np.load(examples, allow_pickle=True).values())
+    given = load_examples(examples)
     single = _reference(frozen, frozen.batch or 1)
     expected = _rows(single, as_batch(given, frozen.example_shape), 1)
     finite = [all(np.isfinite(values).all() for values in row.values()) for row in expected]
@@ -90,11 +89,6 @@ def compare_engines(
 
 def _reference(model: FrozenModel, batch_size: int) -> Engine:
     return ENGINES.get(REFERENCE_ENGINE)(model, batch_size, 1, FP32)
-
-
-def save_examples(path: str, examples: Sequence[npt.NDArray[Any]]) -> None:
-    """Writes examples that the modality prepared, of one shape or of several, as a .npz file."""
-    np.savez(path, *examples)
 
 
 def _rows(engine: Engine, batch: Batch, size: int) -> Rows:

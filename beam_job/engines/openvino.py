@@ -32,7 +32,7 @@ class OpenVinoEngine:
 
     def __init__(self, model: FrozenModel, batch_size: int, streams: int, precision: str) -> None:
         shape = model.fixed_shape
-        if shape is None or not model.takes_fixed_numbers:
+        if shape is None:
             raise ModelError("OpenVINO runs models of numbers of a fixed shape; use --engine=tensorflow.")
         full = (batch_size, *shape)
         copies = streams if model.graph.stat().st_size * streams <= _COPIED_WEIGHTS else 1

@@ -18,8 +18,9 @@ import numpy.typing as npt
 
 from beam_job.core.errors import ModelError
 from beam_job.engines.base import BF16, FP32, REFERENCE_ENGINE, Engine, EngineChoice
-from beam_job.engines.comparison import MAX_DISTANCE, MIN_COSINE, Verdict, save_examples
+from beam_job.engines.comparison import MAX_DISTANCE, MIN_COSINE, Verdict
 from beam_job.engines.registry import ENGINES
+from beam_job.modalities.base import save_examples
 from beam_job.models.frozen import FrozenModel
 from beam_job.models.spec import ModelSpec, frozen_model
 from beam_job.runtime.cache import cache_key, cached_directory
@@ -125,7 +126,7 @@ def _candidates(model: FrozenModel, wanted: str) -> list[str]:
         ENGINES.get(wanted)
         return [wanted]
     installed = [name for name in ENGINES if ENGINES.is_installed(name)]
-    return [name for name in installed if model.takes_fixed_numbers or not ENGINES.get(name).needs_fixed_shape]
+    return [name for name in installed if model.fixed_shape is not None or not ENGINES.get(name).needs_fixed_shape]
 
 
 def _choice(verdict: Verdict, wanted: str, precision: str, chosen_before: str | None = None) -> EngineChoice:

@@ -11,6 +11,7 @@ from beam_job.core.fingerprints import digest_of, example_fingerprint
 from beam_job.core.options import ExtractOptions
 from beam_job.core.records import ExampleRef
 from beam_job.engines.base import EngineChoice
+from beam_job.inputs.reading import is_allowed
 from beam_job.models.spec import ModelSpec
 from beam_job.outputs.selection import chosen_formats
 from beam_job.runtime import storage
@@ -74,7 +75,7 @@ class ExtractionConfig:
 
     def allows(self, ref: ExampleRef) -> bool:
         """Whether an example may be read."""
-        return not ref.is_file or storage.is_allowed(ref.uri, self.allowed_roots)
+        return is_allowed(ref, self.allowed_roots)
 
     def fingerprint_of(self, ref: ExampleRef) -> str:
         """Hash over everything that decides an example's features."""

@@ -22,7 +22,7 @@ from beam_job.extraction.extractor import Extractor, new_extractor
 from beam_job.extraction.kinds import check_kind
 from beam_job.extraction.reading import first_examples
 from beam_job.extraction.resumption import EarlierRun, check_identity, read_earlier_run
-from beam_job.inputs.base import Columns, Source, all_entries
+from beam_job.inputs.base import Source, all_entries
 from beam_job.inputs.selection import open_source
 from beam_job.models.spec import describe_model
 from beam_job.runtime import storage
@@ -94,9 +94,8 @@ def prepare(
 
 def _source(options: ExtractOptions) -> tuple[Source, list[str]]:
     """The input, checked, and how it is understood."""
-    column = options.source.text_column
     try:
-        source = open_source(options.source.input, Columns(column) if column else None)
+        source = open_source(options.source.input, options.source.text_column)
         return source, source.check()
     except OSError as error:
         raise InputError(f"The input cannot be read: {error}. docs/inputs.md says how to log in.") from None

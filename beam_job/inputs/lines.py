@@ -43,10 +43,7 @@ class TextLines(Source):
             )
         name = readable_id(posixpath.basename(unit))
         with storage.open_read(unit) as file:
-            lines = Lines(file)
-            start = lines.offset
-            for number, line in enumerate(lines, 1):
-                span, start = lines.span_from(start), lines.offset
+            for number, line, span in Lines(file).numbered():
                 yield text_ref("lines", unit, line.rstrip("\r\n"), span, id=f"{name}:{number}")
 
     @classmethod

@@ -75,7 +75,6 @@ class Manifest(Source):
             if not checked and not isinstance(row, BadRow):
                 self._check_columns(row, files)
                 checked = True
-            name = readable_id(f"{storage.relative(unit, root)}:{line}")
             try:
                 if isinstance(row, BadRow):
                     raise BadReferenceError(row.problem)
@@ -83,9 +82,10 @@ class Manifest(Source):
                 if text is None:
                     yield _file_ref(row, root, f"{_URI} or {self._text_column}" if files.texts else _URI)
                 else:
-                    yield text_ref("manifest", unit, text, span, id=_text(row, "id") or name, **_assigned(row))
+                    name = _text(row, "id") or _line_id(unit, line)
+                    yield text_ref("manifest", unit, text, span, id=name, **_assigned(row))
             except BadReferenceError as error:
-                yield ExampleRef(name, unit, problem=f"line {line}: {error}")
+                yield ExampleRef(_line_id(unit, line), unit, problem=f"line {line}: {error}")
 
     def _check_columns(self, row: Row, files: ExampleFiles) -> None:
         if _URI not in row and not files.texts:
@@ -112,6 +112,10 @@ class Manifest(Source):
         with storage.open_read(self.path) as file:
             lines = Lines(file)
             yield from csv_rows(lines, self._contents) if self.path.lower().endswith(_CSV) else jsonl_rows(lines)
+
+
+def _line_id(path: str, line: int) -> str:
+    return readable_id(f"{storage.relative(path, storage.parent(path))}:{line}")
 
 
 def _file_ref(row: Row, root: str, needed: str) -> ExampleRef:

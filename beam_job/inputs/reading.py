@@ -10,6 +10,11 @@ from beam_job.inputs.registry import INPUTS
 from beam_job.runtime import storage
 
 
+def is_allowed(ref: ExampleRef, allowed_roots: Sequence[str]) -> bool:
+    """Whether an example may be read: it is in the input itself, or its file is below one of the roots."""
+    return not ref.is_file or storage.is_allowed(ref.uri, allowed_roots)
+
+
 def read_example(ref: ExampleRef, allowed_roots: Sequence[str] = ()) -> bytes:
     """The bytes of an example; those of a text as it was found, which may not be UTF-8.
 
@@ -26,7 +31,7 @@ def read_example(ref: ExampleRef, allowed_roots: Sequence[str] = ()) -> bytes:
         if ref.member is not None:
             kind, _, place = ref.member.partition(":")
             return INPUTS.get(kind).read_member(ref.uri, place)
-        if not storage.is_allowed(ref.uri, allowed_roots):
+        if not is_allowed(ref, allowed_roots):
             raise OutsideRootsError(f"expected a file below {' or '.join(allowed_roots)}, found {ref.uri}")
         return storage.read_bytes(ref.uri)
     except FileNotFoundError:

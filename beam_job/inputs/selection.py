@@ -8,22 +8,22 @@ from beam_job.inputs.registry import INPUTS
 from beam_job.runtime import storage
 
 
-def open_source(path: str, columns: Columns | None = None) -> Source:
+def open_source(path: str, text_column: str | None = None) -> Source:
     """The input at a path.
 
     Args:
       path: The path.
-      columns: What the columns of a table are called, where that is not plain.
+      text_column: The column of a table with the texts, where it is not called so.
 
     Raises:
-      InputError: there is nothing at the path that can be listed, or it is no table and columns are given.
+      InputError: there is nothing at the path that can be listed, or it is no table and a column is named.
     """
     path = storage.absolute(path)
     for source in INPUTS.latest_first():
         if source.matches(path):
-            if columns is None:
+            if text_column is None:
                 return source(path)
             if not source.has_columns:
                 raise InputError(f"--text_column goes with a .csv or .jsonl manifest, found --input={path}.")
-            return source(path, columns)
+            return source(path, Columns(text_column))
     raise InputError(f"Expected --input to be {INPUTS_IN_WORDS}; there is nothing at {path!r}.")

@@ -57,6 +57,13 @@ class Lines:
                 self.offset += len(line) if line.isascii() else len(line.encode("utf-8", "surrogateescape"))
             yield line
 
+    def numbered(self) -> Iterator[tuple[int, str, Span]]:
+        """Each line with its number, from 1, and its place."""
+        start = self.offset
+        for number, line in enumerate(self, 1):
+            span, start = self.span_from(start), self.offset
+            yield number, line, span
+
     def span_from(self, start: int | None) -> Span:
         """The bytes from ``start`` to the next line."""
         return None if start is None or self.offset is None else (start, self.offset)
@@ -116,9 +123,7 @@ def _names(header: str, delimiter: str) -> list[str]:
 
 def jsonl_rows(lines: Lines) -> Iterator[tuple[int, Row | BadRow, Span]]:
     """Line number, row and place of the rows of a file with a JSON object per line."""
-    start = lines.offset
-    for number, line in enumerate(lines, 1):
-        span, start = lines.span_from(start), lines.offset
+    for number, line, span in lines.numbered():
         if not line.strip():
             continue
         try:

@@ -30,6 +30,16 @@ def as_batch(examples: Sequence[npt.NDArray[Any]], shape: Shape) -> Batch:
     return list(examples) if None in shape else np.stack(examples)
 
 
+def save_examples(path: str, examples: Sequence[npt.NDArray[Any]]) -> None:
+    """Writes examples that :meth:`Modality.prepare` gave, of one shape or of several, to a .npz file."""
+    np.savez(path, *examples)
+
+
+def load_examples(path: str) -> list[npt.NDArray[Any]]:
+    """What :func:`save_examples` wrote; only for files of this process's own, since byte strings are pickled."""
+    return list(np.load(path, allow_pickle=True).values())
+
+
 @dataclasses.dataclass(frozen=True)
 class ModelInput:
     """The one input of a model, as the model declares it.

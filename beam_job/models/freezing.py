@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from beam_job.core.errors import FlagNeededError, ModelError, reason_of
-from beam_job.modalities.base import InputRequest, Modality, ModelInput, Shape
+from beam_job.modalities.base import InputRequest, Modality, ModelInput, Shape, load_examples
 from beam_job.modalities.selection import choose_input
 from beam_job.models.frozen import DESCRIPTION_FILE, GRAPH_FILE, FrozenModel
 from beam_job.models.graphs import OUTPUT_PREFIX, Inlined, cut, find_tensor, first_steps, inline, short_name
@@ -232,13 +232,13 @@ def time_names(request: Mapping[str, Any], names: Sequence[str], examples: str) 
     Args:
       request: What is loaded, as ``LoadRequest.to_json`` gives it.
       names: Outputs, layers and tensors.
-      examples: Path of a .npz file with an example in each array, of which as many are used as the model takes at once.
+      examples: Path of a file that ``save_examples`` wrote, of which as many are used as the model takes at once.
     """
     tf = import_tensorflow()
     opened = _Opened.of(LoadRequest.from_json(request))
     known = opened.model.names
     inlined = opened.inline([name for name in names if name in known])
-    stored = list(np.load(examples, allow_pickle=True).values())
+    stored = load_examples(examples)
     size = opened.fixed_batch or 1
     batch = np.stack(list(itertools.islice(itertools.cycle(stored if opened.fixed_batch else stored[:1]), size)))
     settings = tf.compat.v1.ConfigProto(intra_op_parallelism_threads=1, inter_op_parallelism_threads=1)

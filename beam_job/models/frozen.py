@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from beam_job.core.errors import ModelError
 from beam_job.core.options import ModelOptions
 from beam_job.core.values import LayerChoice
-from beam_job.modalities.base import FirstSteps, ModelInput, Shape
+from beam_job.modalities.base import FirstSteps, ModelInput, Shape, save_examples
 from beam_job.models.loaders.base import LayerInfo, LoadRequest
 from beam_job.models.sources.base import Artefact
 from beam_job.runtime.cache import cache_key, cached_directory
@@ -65,14 +64,9 @@ class FrozenModel:
 
     @property
     def fixed_shape(self) -> tuple[int, ...] | None:
-        """The shape of one example, or None when a length is not fixed."""
+        """The shape of one example, or None when it does not hold numbers, or a length is not fixed."""
         lengths = [length for length in self.example_shape if length is not None]
-        return tuple(lengths) if len(lengths) == len(self.example_shape) else None
-
-    @property
-    def takes_fixed_numbers(self) -> bool:
-        """Whether all of its batches are arrays of numbers whose shape is fixed, apart from the number of examples."""
-        return self.declared.is_number and self.fixed_shape is not None
+        return tuple(lengths) if self.declared.is_number and len(lengths) == len(self.example_shape) else None
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the path of the graph."""
@@ -176,7 +170,7 @@ def time_names(
     """
     request = _load_request(artefact, options).to_json()
     with tempfile.NamedTemporaryFile(suffix=".npz") as file:
-        np.savez(file.name, *examples)
+        save_examples(file.name, examples)
         function, arguments = "beam_job.models.freezing:time_names", {"names": list(names), "examples": file.name}
         times: dict[str, float] = _in_isolation(function, options.model, request=request, **arguments)
     return times
