@@ -19,6 +19,7 @@ from beam_job.beam.progress import show_progress, show_step
 from beam_job.beam.worker_logs import forward_worker_logs
 from beam_job.core.errors import JobFailedError
 from beam_job.core.options import ExtractOptions
+from beam_job.core.records import Shape
 from beam_job.dataset import target
 from beam_job.dataset.run import read_run
 from beam_job.extraction.config import ExtractionConfig
@@ -59,7 +60,7 @@ class RunResult:
     passed_over: Mapping[str, int]
     notes: Sequence[str]
     splits: Mapping[str, Mapping[str, Any]]
-    features: Mapping[str, tuple[int, ...]]
+    features: Mapping[str, Shape]
     engine: Mapping[str, Any]
     stages: Mapping[str, float]
     retries: int

@@ -34,7 +34,7 @@ def shard_fingerprint(identity: Any, shard: ShardName, refs: Iterable[tuple[Exam
     """
     digest = hashlib.sha256(canonical_json([identity, str(shard)]))
     for ref, allowed in refs:
-        digest.update(canonical_json([ref.id, ref.uri, ref.label, ref.version, ref.problem, *_outside(allowed)]))
+        digest.update(canonical_json([ref.id, ref.uri, ref.label, ref.version, ref.problem, *_further(ref, allowed)]))
     return digest.hexdigest()
 
 
@@ -46,9 +46,11 @@ def example_fingerprint(identity: str, ref: ExampleRef, allowed: bool = True) ->
       ref: The example.
       allowed: Whether it may be read: its file is in one of the allowed roots.
     """
-    content = canonical_json([identity, ref.uri, ref.version, ref.problem, *_outside(allowed)])
+    content = canonical_json([identity, ref.uri, ref.version, ref.problem, *_further(ref, allowed)])
     return hashlib.blake2b(content, digest_size=8).hexdigest()
 
 
-def _outside(allowed: bool) -> list[str]:
-    return [] if allowed else ["outside of the allowed roots"]
+def _further(ref: ExampleRef, allowed: bool) -> list[Any]:
+    """What decides beside the file that is read; nothing for most examples."""
+    outside = [] if allowed else ["outside of the allowed roots"]
+    return outside if ref.start is None else [*outside, ref.start, ref.end]

@@ -86,7 +86,8 @@ class ModelOptions:
     )
     layer: tuple[LayerChoice, ...] = option(
         "What to store: a layer of a Keras model, an output of a signature, a tensor of the graph, or 'default'; with "
-        "avg, max or flatten to pool its positions. Repeat the option to store several in one pass.",
+        "avg, max or flatten to pool its positions. Repeat the option to store several in one pass. Without it, the "
+        "default output; of sounds, with its frames averaged.",
         (),
         metavar="NAME[:POOL]",
     )
@@ -103,6 +104,35 @@ class ModelOptions:
         "Run the code that a Keras file holds or names: Lambda layers, and classes of installed packages. It may do "
         "anything that you may. Only for files from a source that you trust.",
         False,
+    )
+    sample_rate: int | None = option(
+        "Samples per second of the sound that the model takes, where neither the model nor its publisher declares it.",
+        None,
+        metavar="16000",
+        minimum=1000,
+        maximum=384_000,
+        modality="audio",
+    )
+    audio_window: float | None = option(
+        "Seconds of sound that the model is given at a time; by default what the model fixes, or the whole recording.",
+        None,
+        metavar="SECONDS",
+        minimum=0.01,
+        modality="audio",
+    )
+    audio_hop: float | None = option(
+        "Seconds from the start of one window to that of the next; by default the length of a window.",
+        None,
+        metavar="SECONDS",
+        minimum=0.001,
+        modality="audio",
+    )
+    normalize_audio: str = option(
+        "none; peak: a recording is scaled until its largest sample is 1; standard: it has mean 0 and standard "
+        "deviation 1, as wav2vec2 takes it.",
+        "none",
+        choices=("none", "peak", "standard"),
+        modality="audio",
     )
     image_size: ImageSize | None = option(
         "Height and width of the model's input in pixels, where the model does not fix them.",
@@ -171,6 +201,9 @@ class DecodeOptions:
     )
     max_text_bytes: int = option(
         "A text of more bytes becomes an error row.", 1_000_000, metavar="N", minimum=1, modality="text"
+    )
+    max_audio_seconds: float = option(
+        "A recording that lasts longer becomes an error row.", 600.0, metavar="N", minimum=0.01, modality="audio"
     )
     float_range: ValueRange | None = option(
         "The values of black and white in images of floating-point pixels (TIFF, PFM), such as 0,1. Without it, and "

@@ -15,6 +15,8 @@ import numpy.typing as npt
 from beam_job.core.errors import ExampleError
 
 Float32Array = npt.NDArray[np.float32]
+# Lengths of an array's axes; None for one that is not fixed.
+Shape = tuple[int | None, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -32,6 +34,8 @@ class ExampleRef:
       problem: Why the input's entry cannot be used, or None. Such a ref becomes an error row without being read.
       text: The example itself, if it is a short text, or None.
       member: Where the example is in the file, in the words of the input that listed it, or None if it is the file.
+      start: The second of a recording at which the example begins, or None if all of the file is the example.
+      end: The second at which it ends; None for the end of the recording.
     """
 
     id: str
@@ -43,10 +47,12 @@ class ExampleRef:
     problem: str | None = None
     text: str | None = None
     member: str | None = None
+    start: float | None = None
+    end: float | None = None
 
     @property
     def is_file(self) -> bool:
-        """Whether the example is the file at ``uri``."""
+        """Whether the example is the file at ``uri``, or a clip of it, rather than a part of the input."""
         return self.text is None and self.member is None
 
     def __post_init__(self) -> None:

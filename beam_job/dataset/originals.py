@@ -17,7 +17,7 @@ from beam_job.runtime import storage
 
 def example_files(modality: Modality | type[Modality]) -> ExampleFiles:
     """Which files are examples of a modality."""
-    return ExampleFiles(modality.suffixes, modality.recognises, modality.in_tables)
+    return ExampleFiles(modality.suffixes, modality.recognises, modality.in_tables, modality.in_clips)
 
 
 def original_refs(dataset: Dataset) -> Iterator[ExampleRef]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -28,7 +29,7 @@ class FeatureTable:
 
     Attributes:
       ids: The examples' ids, in the dataset's order.
-      features: float32 [N, D], each feature flattened.
+      features: float32 [N, D], each feature flattened; of one that differs in length, the mean of its frames.
       labels: int64 [N], -1 for none.
     """
 
@@ -111,16 +112,22 @@ class Dataset:
         Raises:
           InputError: there is no such split, or no such feature.
         """
-        field = self.feature_field(feature)
+        field, schema, in_frames = self.feature_field(feature), self.schema, self.in_frames(feature)
         ids, rows, labels = [], [], []
         for record in self._read(split):
             if is_sampled(record.id, share):
                 ids.append(record.id)
-                rows.append(record.features[field].reshape(-1))
+                values = schema.shaped(field, record.features[field])
+                row = values.mean(axis=0, dtype=np.float64).astype(np.float32) if in_frames else values
+                rows.append(row.reshape(-1))
                 labels.append(record.label)
-        size = int(np.prod(self.schema.features[field]))
+        size = math.prod(length for length in schema.features[field] if length is not None)
         features = np.stack(rows) if rows else np.zeros((0, size), np.float32)
         return FeatureTable(ids, features, np.array(labels, np.int64))
+
+    def in_frames(self, feature: str | None) -> bool:
+        """Whether a feature, chosen as for :meth:`feature_field`, is frames whose number differs between examples."""
+        return None in self.schema.features[self.feature_field(feature)]
 
     def paths(self, split: str) -> list[str]:
         """The files of a split, in their order.
@@ -163,7 +170,8 @@ def load_features(path: str, split: str = "train") -> Any:
       split: Which split.
 
     Returns:
-      A Dataset of (feature, label): float32 in the shape of the feature, and int64, -1 for no label. When several
+      A Dataset of (feature, label): float32 in the shape of the feature, and int64, -1 for no label. Features that
+      differ in length are batched with ``Dataset.ragged_batch``, into a RaggedTensor. When several
       features are stored, the first element is a dict of them by the names of their layers. Its cardinality is known.
       The order is always the same.
 

@@ -6,7 +6,6 @@ import dataclasses
 import hashlib
 import io
 import json
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -126,15 +125,14 @@ def _check_records(
 ) -> Iterator[str]:
     """Counts the records in ``content`` and yields what is wrong with them."""
     schema, classes = schema_of(run, ()), run["classes"]
-    lengths = {name: math.prod(shape) for name, shape in schema.features.items()}
     before: tuple[int, str] | None = None
     try:
         for record in SHARD_FORMATS.get(shard_format).read(io.BytesIO(data), schema):
             content.records += 1
             content.labels[record.label] += 1
             content.ids.append(stable_hash(record.id))
-            if {name: values.size for name, values in record.features.items()} != lengths:
-                yield f"{record.id!r} has other features than {lengths}"
+            if not schema.fits(record.features):
+                yield f"{record.id!r} has other features than {schema.features}"
             if not all(np.isfinite(values).all() for values in record.features.values()):
                 yield f"{record.id!r} has NaN or infinity in its features"
             if not -1 <= record.label < classes:

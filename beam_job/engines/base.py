@@ -14,6 +14,8 @@ from beam_job.modalities.base import Batch
 from beam_job.models.frozen import FrozenModel
 
 FP32, BF16 = "fp32", "bf16"
+# Feature name to an array with a row for each example, or to a list of such rows.
+Answer = Mapping[str, Float32Array | list[Float32Array]]
 # The engine that the others are compared with.
 REFERENCE_ENGINE = "tensorflow"
 
@@ -79,16 +81,15 @@ class Engine(Protocol):
           ModelError: the engine cannot run the model, or not in this precision on this CPU.
         """
 
-    def run(self, batch: Batch) -> Mapping[str, Float32Array]:
+    def run(self, batch: Batch) -> Answer:
         """The features of a batch.
 
         Args:
-          batch: What the modality's ``batch`` gave for n examples, n at most the engine's batch size. It is not
-            modified.
+          batch: What ``as_batch`` gave for n rows, n at most the engine's batch size. It is not modified.
 
         Returns:
-          Feature name to float32 [n, ...]. A row depends neither on its neighbours nor on n, and at the engine's own
-          batch size not on its place either.
+          Feature name to float32 [n, ...], or to a list of n arrays where the rows differ in length. A row depends
+          neither on its neighbours nor on n, and at the engine's own batch size not on its place either.
 
         Raises:
           ModelRejectedError: the model refuses these examples.

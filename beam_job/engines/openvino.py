@@ -10,8 +10,7 @@ import numpy as np
 import openvino
 
 from beam_job.core.errors import ModelError
-from beam_job.core.records import Float32Array
-from beam_job.engines.base import BF16, FP32, padded
+from beam_job.engines.base import BF16, FP32, Answer, padded
 from beam_job.modalities.base import Batch
 from beam_job.models.frozen import FrozenModel
 
@@ -51,7 +50,7 @@ class OpenVinoEngine:
             request.infer([zeros])
             self._requests.put((request, {name: network.output(tensor) for name, tensor in model.outputs.items()}))
 
-    def run(self, batch: Batch) -> Mapping[str, Float32Array]:
+    def run(self, batch: Batch) -> Answer:
         assert isinstance(batch, np.ndarray)
         count = len(batch)
         request, outputs = stream = self._requests.get()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from beam_job.core.errors import ModelRejectedError, reason_of
 from beam_job.core.records import Float32Array
-from beam_job.engines.base import BF16, FP32, padded
+from beam_job.engines.base import BF16, FP32, Answer, padded
 from beam_job.modalities.base import Batch
 from beam_job.models.frozen import FrozenModel
 from beam_job.models.resources import fill_tables
@@ -50,15 +50,13 @@ class TensorFlowEngine:
         fill_tables(session)
         self._call = session.make_callable(list(model.outputs.values()), feed_list=[model.input])
 
-    def run(self, batch: Batch) -> Mapping[str, Float32Array]:
+    def run(self, batch: Batch) -> Answer:
         if isinstance(batch, list):  # rows of different lengths
             answers = [self._run(row[np.newaxis]) for row in batch]
-            answer = [np.concatenate(parts) for parts in zip(*answers, strict=True)]
-        elif batch.dtype.hasobject:  # strings, whose rows do not share a kernel
-            answer = self._run(batch)
-        else:
-            answer = self._run(padded(batch, self._batch_size))
-        return {name: values[: len(batch)] for name, values in zip(self._names, answer, strict=True)}
+            return {name: [answer[place][0] for answer in answers] for place, name in enumerate(self._names)}
+        # Strings are not filled up: their rows do not share a kernel.
+        answer = self._run(batch if batch.dtype.hasobject else padded(batch, self._batch_size))
+        return dict(zip(self._names, (values[: len(batch)] for values in answer), strict=True))
 
     def _run(self, batch: npt.NDArray[Any]) -> list[Float32Array]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,20 +11,28 @@ import numpy.typing as npt
 
 from beam_job.core.errors import ExampleError, ModelError, ModelRejectedError
 from beam_job.core.metrics import StageTimes
-from beam_job.core.records import ErrorRow, ExampleRef, FeatureRecord, Float32Array
+from beam_job.core.records import ErrorRow, ExampleRef, FeatureRecord, Float32Array, Shape
 from beam_job.dataset.labels import LabelVocabulary
 from beam_job.engines.base import Engine
 from beam_job.extraction.arranging import Task
+from beam_job.models.pooling import joined
 from beam_job.models.spec import ModelSpec
+from beam_job.runtime.threadmap import batched
 
 Outcome = FeatureRecord | ErrorRow
 Features = Mapping[str, Float32Array]
 
 _NOT_FINITE = "expected finite features, found NaN or infinity"
+_NO_FRAMES = "the model gave no frame for the example, which may be too short for it"
 
 
 def process_batch(
-    batch: Sequence[Task], model: ModelSpec, engine: Engine, vocabulary: LabelVocabulary, times: StageTimes
+    batch: Sequence[Task],
+    model: ModelSpec,
+    engine: Engine,
+    batch_size: int,
+    vocabulary: LabelVocabulary,
+    times: StageTimes,
 ) -> list[tuple[int, Outcome]]:
     """An outcome for each example of a batch, with the example's place in its shard.
 
@@ -31,6 +40,7 @@ def process_batch(
       batch: The contents, or error rows for them, with the examples that they belong to.
       model: Which model; its modality decodes.
       engine: Runs the model.
+      batch_size: The largest batch that the engine takes.
       vocabulary: Label to index.
       times: Gets the seconds of each stage.
     """
@@ -49,7 +59,7 @@ def process_batch(
                 else:
                     decoded.append(labelled)
     with times.measure("model"):
-        answers = run_model(examples, model, engine)
+        answers = run_model(examples, model, engine, batch_size)
     for labelled, answer in zip(decoded, answers, strict=True):
         outcomes.extend((place, _outcome(ref, label, answer)) for place, ref, label in labelled)
     return outcomes
@@ -77,43 +87,76 @@ def _outcome(ref: ExampleRef, label: int, answer: Features | ModelRejectedError)
 
 
 def run_model(
-    examples: Sequence[npt.NDArray[Any]], model: ModelSpec, engine: Engine
+    examples: Sequence[npt.NDArray[Any]], model: ModelSpec, engine: Engine, batch_size: int
 ) -> list[Features | ModelRejectedError]:
     """Features or a refusal for each example; an example that the model refuses does not affect the others.
 
     Raises:
-      ModelError: the model does not answer with one row of features per example.
+      ModelError: the model does not answer with one row of features per example, or not in the shape that it has shown.
     """
     if not examples:
         return []
     try:
-        answer = engine.run(model.batch(examples))
+        found = _windowed(examples, model, engine, batch_size) if model.is_windowed else _rows(examples, model, engine)
     except ModelRejectedError as error:
         if len(examples) == 1:
             return [error]
-        return [outcome for example in examples for outcome in run_model([example], model, engine)]
+        return [outcome for example in examples for outcome in run_model([example], model, engine, batch_size)]
+    for name, values in found[0].items():
+        if not _fits(values.shape, model.outputs[name]):
+            raise ModelError(
+                f"Expected {name} of the shape {list(model.outputs[name])} for every example, found "
+                f"{list(values.shape)}; the shape that the model {model.handle} answers with depends on the example. "
+                f"Pool it with avg or max, as --layer=NAME:avg."
+            )
+    return [_checked(features) for features in found]
+
+
+def _rows(rows: Sequence[npt.NDArray[Any]], model: ModelSpec, engine: Engine) -> list[Features]:
+    """The features of each row of one batch."""
+    answer = engine.run(model.batch(rows))
     for name, values in answer.items():
-        if values.ndim < 2 or len(values) != len(examples):
-            raise ModelError(f"Expected {name} to be an array [batch, ...] of features, found {values.shape}.")
-    rows = [{name: values[row] for name, values in answer.items()} for row in range(len(examples))]
-    all_finite = _is_finite(answer)
-    return [row if all_finite or _is_finite(row) else ModelRejectedError(_NOT_FINITE) for row in rows]
+        if len(values) != len(rows) or not values[0].ndim:
+            shape = [len(values), *np.shape(values[0])]
+            raise ModelError(f"Expected {name} to be an array [batch, ...] of features, found {shape}.")
+    return [{name: values[row] for name, values in answer.items()} for row in range(len(rows))]
 
 
-def probe_model(model: ModelSpec, engine: Engine) -> dict[str, tuple[int, ...]]:
+def _windowed(
+    examples: Sequence[npt.NDArray[Any]], model: ModelSpec, engine: Engine, batch_size: int
+) -> list[Features]:
+    """The features of each example, joined from those of its windows, which fill batches across examples."""
+    answers = [answer for rows in batched(model.rows(examples), batch_size) for answer in _rows(rows, model, engine)]
+    ends = itertools.accumulate(len(example) for example in examples)
+    parts = [answers[end - len(example) : end] for example, end in zip(examples, ends, strict=True)]
+    return [
+        {name: joined(np.stack([window[name] for window in part]), pool) for name, pool in model.pools.items()}
+        for part in parts
+    ]
+
+
+def _checked(features: Features) -> Features | ModelRejectedError:
+    if not all(values.size for values in features.values()):
+        return ModelRejectedError(_NO_FRAMES)
+    return (
+        features
+        if all(bool(np.isfinite(values).all()) for values in features.values())
+        else ModelRejectedError(_NOT_FINITE)
+    )
+
+
+def probe_model(model: ModelSpec, engine: Engine, batch_size: int) -> None:
     """Runs the model on a neutral example.
-
-    Returns:
-      Feature name to the shape for one example.
 
     Raises:
       ModelError: the model refuses it, or does not answer with one row of features per example.
     """
-    (answer,) = run_model([model.modality.probe()], model, engine)
+    (answer,) = run_model([model.modality.probe()], model, engine, batch_size)
     if isinstance(answer, ModelRejectedError):
         raise ModelError(f"The model {model.handle} refuses a neutral {model.modality.name}: {answer}.")
-    return {name: values.shape for name, values in answer.items()}
 
 
-def _is_finite(features: Features) -> bool:
-    return all(bool(np.isfinite(values).all()) for values in features.values())
+def _fits(shape: Sequence[int], expected: Shape) -> bool:
+    return len(shape) == len(expected) and all(
+        wanted in (None, length) for wanted, length in zip(expected, shape, strict=True)
+    )

@@ -9,7 +9,6 @@ wait rather than compute. Everything in flight is bounded.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -46,18 +45,13 @@ class Extractor:
         self._readers.shutdown(cancel_futures=True)
         self._workers.shutdown(cancel_futures=True)
 
-    def probe(self) -> ExtractionConfig:
+    def probe(self) -> None:
         """Runs the model on a neutral example.
-
-        Returns:
-          The config with the shapes of the features as they are; the extractor has it from now on.
 
         Raises:
           ModelError: the model refuses the example, or does not answer with one row of features per example.
         """
-        shapes = probe_model(self.config.model, self._engine)
-        self.config = dataclasses.replace(self.config, model=dataclasses.replace(self.config.model, outputs=shapes))
-        return self.config
+        probe_model(self.config.model, self._engine, self.config.batch_size)
 
     def outcomes(self, refs: Iterable[ExampleRef], vocabulary: LabelVocabulary, times: StageTimes) -> Iterator[Outcome]:
         """A record or an error row for each ref, in the order of the refs.
@@ -74,7 +68,7 @@ class Extractor:
                 return read_content(ref, config.allowed_roots)
 
         def work(batch: list[Task]) -> list[tuple[int, Outcome]]:
-            return process_batch(batch, config.model, self._engine, vocabulary, times)
+            return process_batch(batch, config.model, self._engine, config.batch_size, vocabulary, times)
 
         bytes_ahead = _READ_AHEAD_BYTES * self._threads
         contents = map_in_groups(
@@ -105,7 +99,10 @@ class Extractor:
             for item in batch
         ]
         tasks = list(in_their_order(item.result() if isinstance(item, Future) else item for item in contents))
-        work = self._workers.submit(process_batch, tasks, self.config.model, self._engine, vocabulary, StageTimes())
+        config = self.config
+        work = self._workers.submit(
+            process_batch, tasks, config.model, self._engine, config.batch_size, vocabulary, StageTimes()
+        )
         return [outcome for _, outcome in sorted(work.result(), key=lambda placed: placed[0])]
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from beam_job.core.errors import FlagNeededError, InputError
 from beam_job.core.options import ModelOptions
+from beam_job.core.records import Shape
 from beam_job.dataset.originals import example_files
 from beam_job.engines.base import EngineChoice
 from beam_job.engines.comparison import milliseconds_per_example
@@ -15,7 +16,6 @@ from beam_job.engines.selection import load_engine
 from beam_job.extraction.reading import first_examples
 from beam_job.inputs.base import all_refs
 from beam_job.inputs.selection import open_source
-from beam_job.modalities.base import Shape
 from beam_job.models.frozen import ModelNames, freeze_artefact, list_names, time_names
 from beam_job.models.loaders.base import LayerInfo
 from beam_job.models.sources.base import Artefact
@@ -79,7 +79,7 @@ class ModelReport:
     modality: str | None
     parameters: int | None
     preprocessing: Mapping[str, Any] | None
-    features: Mapping[str, tuple[int, ...]]
+    features: Mapping[str, Shape]
     outputs: Mapping[str, Shape | None]
     layers: tuple[LayerReport, ...]
     tensors: Mapping[str, Shape | None]
@@ -104,12 +104,13 @@ def inspect_model(options: ModelOptions, input_path: str | None = None) -> Model
     needed: list[str] = []
     spec: ModelSpec | None = None
     modality = parameters = milliseconds = None
-    features: Mapping[str, tuple[int, ...]] = {}
+    features: Mapping[str, Shape] = {}
     names = ModelNames({}, (), {})
     try:
         frozen = freeze_artefact(artefact, options)
-        modality, parameters, features = frozen.modality, frozen.parameters, frozen.shapes
+        modality, parameters = frozen.modality, frozen.parameters
         spec = describe_model(options)
+        features = spec.outputs
         milliseconds = _milliseconds(spec, frozen.batch)
     except FlagNeededError as error:
         needed.append(str(error))
@@ -141,14 +142,14 @@ def _milliseconds(spec: ModelSpec, batch: int | None) -> float:
     """Time per example, from batches in one thread."""
     size = batch or _BATCH
     engine = load_engine(EngineChoice(batch_size=size), spec, 1)
-    examples = spec.batch([spec.modality.probe()] * size)
-    return milliseconds_per_example(engine, examples, size, _TIMED_SECONDS)
+    rows = spec.row_of_each([spec.modality.probe()] * size)
+    return milliseconds_per_example(engine, spec.batch(rows), size, _TIMED_SECONDS)
 
 
 def _times(spec: ModelSpec, artefact: Artefact, names: ModelNames, input_path: str) -> Mapping[str, float]:
     """Milliseconds per example up to each output and layer; up to the last tensors where there are no layers."""
     refs = all_refs(open_source(input_path), example_files(spec.modality))
-    examples = first_examples(refs, spec.modality)
+    examples = spec.row_of_each(first_examples(refs, spec.modality))
     if not examples:
         raise InputError(f"Expected examples to time the model on in {input_path}, found none that can be decoded.")
     wanted = [*names.outputs, *(layer.path for layer, shape in names.layers if shape is not None)]

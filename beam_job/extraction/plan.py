@@ -10,7 +10,7 @@ from typing import Any
 
 from beam_job.core.metrics import StageTimes
 from beam_job.core.naming import ShardName
-from beam_job.core.records import ExampleRef, FeatureRecord, PassedOver
+from beam_job.core.records import ExampleRef, FeatureRecord, PassedOver, Shape
 from beam_job.core.sharding import stable_hash
 from beam_job.dataset.commit import read_receipt
 from beam_job.dataset.labels import LabelVocabulary
@@ -56,7 +56,7 @@ class Plan:
     passed_over: Mapping[str, int]
     notes: Sequence[str]
     model: Mapping[str, Any]
-    features: Mapping[str, tuple[int, ...]]
+    features: Mapping[str, Shape]
     engine: Mapping[str, Any]
     carried_over: int
     changed: int

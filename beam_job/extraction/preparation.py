@@ -83,7 +83,7 @@ def prepare(
     with show_step(f"loading {options.model.model}"):
         config = _config(options, source, earlier, processes)
         extractor = acquire(config) if acquire else new_extractor(config)
-        config = extractor.probe()
+        extractor.probe()
         if not acquire:
             extractor.close()
     if earlier:
@@ -114,7 +114,7 @@ def _config(options: ExtractOptions, source: Source, earlier: EarlierRun | None,
         options.engine.engine,
         options.engine.precision,
         options.work.batch_size,
-        lambda: first_examples(refs, modality, options.source.allowed_roots),
+        lambda: spec.row_of_each(first_examples(refs, modality, options.source.allowed_roots)),
         earlier.identity["engine"][0] if earlier else None,
     )
     logger.info("engine %s in %s, %s", engine.name, engine.precision, engine.reason)

@@ -118,9 +118,8 @@ def _earlier_outcomes(
         digest = receipt.files.get(file_name)
         if digest is None or hashlib.sha256(content).hexdigest() != digest.sha256:
             continue
-        shapes = config.model.outputs
         features: dict[str, Mapping[str, Float32Array]] = {
-            record.id: {name: values.reshape(shapes[name]) for name, values in record.features.items()}
+            record.id: {name: schema.shaped(name, values) for name, values in record.features.items()}
             for record in shard_format.read(io.BytesIO(content), schema)
         }
         return features, {row.id: row for row in receipt.error_rows}, receipt.example_fingerprints

@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 
 from beam_job.core import naming
-from beam_job.core.errors import ExampleError, ModelError
+from beam_job.core.errors import DecodeError, ExampleError, ModelError
 from beam_job.core.options import ExtractOptions
 from beam_job.core.records import Float32Array
 from beam_job.dataset.originals import original_refs
 from beam_job.dataset.reading import Dataset, FeatureTable
 from beam_job.inputs.reading import read_example
+from beam_job.modalities.base import Modality
+from beam_job.models.pooling import joined_tensor
 from beam_job.models.resources import import_with_tables, tables
 from beam_job.models.spec import describe_model, frozen_model
 from beam_job.runtime.tensorflow import import_operations, import_tensorflow
@@ -32,10 +34,12 @@ class ServedInput:
     Attributes:
       name: The name of its input, such as ``image_bytes``, or ``text``.
       packages: What must be imported before it is loaded, beside TensorFlow.
+      modality: What an example is.
     """
 
     name: str
     packages: tuple[str, ...]
+    modality: Modality
 
 
 def save_classifier(
@@ -66,7 +70,8 @@ def save_classifier(
     definition = tf.compat.v1.GraphDef()
     definition.ParseFromString(frozen.graph.read_bytes())
     module.head, module.tables = head, tables(definition)
-    module.backbone = _backbone(definition, module.tables, frozen.input, frozen.outputs[dataset.feature_field(feature)])
+    field = dataset.feature_field(feature)
+    module.backbone = _backbone(definition, module.tables, frozen.input, frozen.outputs[field])
     batch = frozen.batch or (1 if dataset.run["engine"].get("alone") else None)
     names = tf.constant(classes)
 
@@ -74,24 +79,36 @@ def save_classifier(
         features = module.backbone(examples)
         return features[0] if isinstance(features, (list, tuple)) else features
 
-    def serve(contents: Any) -> Any:
-        examples = spec.modality.serve(contents)
+    def features_of_rows(rows: Any) -> Any:
         if batch is None:
-            features = features_of(examples)
-        else:  # the model is called as the job called it, for one example at a time
-            features = tf.map_fn(
-                lambda example: features_of(tf.repeat(example[tf.newaxis], batch, 0))[0],
-                examples,
-                fn_output_signature=tf.float32,
-            )
-        flat = tf.reshape(features, [tf.shape(features)[0], head.input_shape[1]])
+            return features_of(rows)
+        # The model is called as the job called it, for one row at a time.
+        return tf.map_fn(
+            lambda row: features_of(tf.repeat(row[tf.newaxis], batch, 0))[0], rows, fn_output_signature=tf.float32
+        )
+
+    def feature_of_one(content: Any) -> Any:
+        found = features_of_rows(spec.modality.serve(content[tf.newaxis]))
+        whole = joined_tensor(found, spec.pools[field]) if spec.is_windowed else found[0]
+        # The head was trained on the mean of the frames where their number differs.
+        return tf.reshape(tf.reduce_mean(whole, axis=0) if dataset.in_frames(feature) else whole, [width])
+
+    width = head.input_shape[1]
+    one_by_one = spec.is_windowed or None in spec.example_shape or dataset.in_frames(feature)
+
+    def serve(contents: Any) -> Any:
+        if one_by_one:
+            flat = tf.map_fn(feature_of_one, contents, fn_output_signature=tf.TensorSpec([width], tf.float32))
+        else:
+            features = features_of_rows(spec.modality.serve(contents))
+            flat = tf.reshape(features, [tf.shape(features)[0], width])
         probabilities = head(flat, training=False)
         return {"probabilities": probabilities, "classes": tf.tile(names[tf.newaxis], [tf.shape(probabilities)[0], 1])}
 
     input_name = spec.modality.name if spec.modality.in_tables else f"{spec.modality.name}{naming.BYTES_SUFFIX}"
     module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None], tf.string, name=input_name)])
     tf.saved_model.save(module, path, signatures={"serving_default": module.serve})
-    return ServedInput(input_name, frozen.packages)
+    return ServedInput(input_name, frozen.packages, spec.modality)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,24 +127,29 @@ class Agreement:
 
 
 def compare_served(
-    path: str, dataset: Dataset, tables: Iterable[FeatureTable], predict: Callable[[Float32Array], Float32Array]
+    path: str,
+    taken: ServedInput,
+    dataset: Dataset,
+    tables: Iterable[FeatureTable],
+    predict: Callable[[Float32Array], Float32Array],
 ) -> Agreement:
     """Asks a served model about the first examples of the input, and the head about their stored features.
 
     Args:
       path: The SavedModel.
+      taken: What it takes.
       dataset: The dataset that the head was trained on.
       tables: Its examples.
       predict: The head: float32 [1, D] to float32 [1, C].
     """
     tf = import_tensorflow()
     serve = tf.saved_model.load(path).signatures["serving_default"]
-    (name,) = serve.structured_input_signature[1]
     differences, refused = [], 0
     for content, features in itertools.islice(_stored(dataset, tables), _COMPARED):
         try:
-            found = serve(**{name: tf.constant([content])})["probabilities"].numpy()
-        except tf.errors.OpError:
+            known = tf.constant([taken.modality.as_served(content)])
+            found = serve(**{taken.name: known})["probabilities"].numpy()
+        except (tf.errors.OpError, DecodeError):
             refused += 1
             continue
         differences.append(float(np.abs(found - predict(features)).max()))

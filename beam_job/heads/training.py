@@ -328,7 +328,7 @@ def _write(result: HeadResult, head: Any, dataset: Dataset, options: HeadOptions
         head.save(os.path.join(folder, HEAD_FILE))
         served = os.path.join(folder, MODEL_DIRECTORY)
         taken = save_classifier(served, dataset, head, result.classes, options.feature)
-        agreement = compare_served(served, dataset, task.tables.values(), head.predict_on_batch)
+        agreement = compare_served(served, taken, dataset, task.tables.values(), head.predict_on_batch)
         result = dataclasses.replace(result, input=taken.name, packages=taken.packages, served=agreement)
         write_plots(folder, result.classes, result.epochs, result.evaluations[_HEAD])
         metrics = {

@@ -27,11 +27,13 @@ class ExampleFiles:
       suffixes: Suffixes, in lower case, of the files that are examples.
       recognises: Whether a file that begins with these bytes is an example, whatever its name.
       texts: Whether examples are texts, which a table may hold itself.
+      clips: Whether examples may be parts of files, from one second to another.
     """
 
     suffixes: frozenset[str]
     recognises: Callable[[bytes], bool]
     texts: bool = False
+    clips: bool = False
 
     def passed_over(self, path: str) -> PassedOver | None:
         """Why a file is no example, or None for one that is.

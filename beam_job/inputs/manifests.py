@@ -11,6 +11,7 @@ from beam_job.core.errors import BadReferenceError, InputError
 from beam_job.core.records import ExampleRef, PassedOver
 from beam_job.core.sharding import is_split_name
 from beam_job.inputs.base import PLAIN_COLUMNS, Columns, ExampleFiles, Source, readable_id
+from beam_job.inputs.clips import clip_of
 from beam_job.inputs.tables import BadRow, Lines, Row, Span, csv_rows, jsonl_rows, plain_name
 from beam_job.inputs.texts import find_text, text_ref
 from beam_job.runtime import storage
@@ -26,7 +27,9 @@ _CHECKED_ROWS = 1000
 
 @dataclasses.dataclass(frozen=True)
 class Manifest(Source):
-    """Rows with a uri or a text, and optionally label, id, split, group; other columns are ignored.
+    """Rows with a uri or a text, and optionally label, id, split, group, and start and end for clips of sound.
+
+    Other columns are ignored.
 
     A uri that is no URL and no absolute path is relative to the manifest's directory. Without an id, the path relative
     to that directory is the id, and for a text the line. For models of texts, a text comes before a uri; for others,
@@ -80,7 +83,7 @@ class Manifest(Source):
                     raise BadReferenceError(row.problem)
                 text = _text(row, self._text_column) if files.texts else None
                 if text is None:
-                    yield _file_ref(row, root, f"{_URI} or {self._text_column}" if files.texts else _URI)
+                    yield _file_ref(row, root, files, f"{_URI} or {self._text_column}" if files.texts else _URI)
                 else:
                     name = _text(row, "id") or _line_id(unit, line)
                     yield text_ref("manifest", unit, text, span, id=name, **_assigned(row))
@@ -118,17 +121,25 @@ def _line_id(path: str, line: int) -> str:
     return readable_id(f"{storage.relative(path, storage.parent(path))}:{line}")
 
 
-def _file_ref(row: Row, root: str, needed: str) -> ExampleRef:
-    """The ref of a row that names a file; ``needed`` says what a row must have."""
+def _file_ref(row: Row, root: str, files: ExampleFiles, needed: str) -> ExampleRef:
+    """The ref of a row that names a file, or a clip of one; ``needed`` says what a row must have.
+
+    Clips of one recording sound alike, so they are a group, unless the row names another one.
+    """
     uri = _text(row, _URI)
     if uri is None:
         raise BadReferenceError(f"expected a {needed}, found none")
     uri = _located(uri, root)
-    name = _text(row, "id") or readable_id(storage.relative(uri, root))
-    return ExampleRef(id=name, uri=uri, version=storage.version_of(uri), **_assigned(row))
+    name, assigned = readable_id(storage.relative(uri, root)), _assigned(row)
+    start, end = clip_of(_seconds(row, "start"), _seconds(row, "end")) if files.clips else (None, None)
+    if start is not None:
+        assigned["group"] = assigned["group"] or name
+        name = f"{name}:{start:g}-{'' if end is None else f'{end:g}'}"
+    version = storage.version_of(uri)
+    return ExampleRef(id=_text(row, "id") or name, uri=uri, version=version, start=start, end=end, **assigned)
 
 
-def _assigned(row: Row) -> dict[str, str | None]:
+def _assigned(row: Row) -> dict[str, Any]:
     """The label, the split and the group of a row."""
     split = _text(row, "split")
     if split is not None and not is_split_name(split):
@@ -186,6 +197,12 @@ def _text(row: Row, column: str) -> str | None:
     if column != _URI and _is_not_utf_8(text):
         raise BadReferenceError(f"expected {column} in UTF-8, found {readable_id(text)!r}; save the manifest as UTF-8")
     return text
+
+
+def _seconds(row: Row, column: str) -> str | None:
+    """A cell that holds seconds, as text; JSON may hold a number."""
+    value = row.get(column)
+    return str(value) if isinstance(value, float) else _text(row, column)
 
 
 def _is_not_utf_8(value: Any) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from beam_job.core.errors import AccessDeniedError, BadReferenceError, NotFoundError, OutsideRootsError, ReadError
 from beam_job.core.records import ExampleRef
+from beam_job.inputs.clips import read_clip
 from beam_job.inputs.registry import INPUTS
 from beam_job.runtime import storage
 
@@ -16,7 +17,7 @@ def is_allowed(ref: ExampleRef, allowed_roots: Sequence[str]) -> bool:
 
 
 def read_example(ref: ExampleRef, allowed_roots: Sequence[str] = ()) -> bytes:
-    """The bytes of an example; those of a text as it was found, which may not be UTF-8.
+    """The bytes of an example; those of a text as it was found, which may not be UTF-8; of a clip, a WAV file.
 
     Raises:
       BadReferenceError: the input's entry for the example makes no sense.
@@ -33,7 +34,7 @@ def read_example(ref: ExampleRef, allowed_roots: Sequence[str] = ()) -> bytes:
             return INPUTS.get(kind).read_member(ref.uri, place)
         if not is_allowed(ref, allowed_roots):
             raise OutsideRootsError(f"expected a file below {' or '.join(allowed_roots)}, found {ref.uri}")
-        return storage.read_bytes(ref.uri)
+        return storage.read_bytes(ref.uri) if ref.start is None else read_clip(ref.uri, ref.start, ref.end)
     except FileNotFoundError:
         raise NotFoundError(f"there is no file at {ref.uri}") from None
     except PermissionError:

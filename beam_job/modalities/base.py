@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from beam_job.core.errors import ModelError
 from beam_job.core.options import DecodeOptions, ModelOptions
+from beam_job.core.records import Shape
 
-Shape = tuple[int | None, ...]
 # What an engine takes: an array whose first axis is the batch (numbers, or objects that are byte strings), or, for rows
 # of different lengths, a list with one array per example.
 Batch = npt.NDArray[Any] | list[npt.NDArray[Any]]
@@ -70,7 +70,7 @@ class Preview:
     """What a report shows of an example.
 
     Attributes:
-      kind: ``image`` or ``text``.
+      kind: ``image``, ``text`` or ``audio``.
       content: A data URL; for a text, its beginning.
     """
 
@@ -97,13 +97,17 @@ class InputRequest:
 
     Attributes:
       handle: What the user calls the model, for messages.
-      size: Lengths of an example, as the modality counts them (height and width of an image), or None.
+      size: Height and width of an image, or None.
       modality: The modality that the user names, or None.
+      window: Seconds of sound that the model is given at a time, or None.
+      rate: Samples of sound per second that the model takes, or None.
     """
 
     handle: str
-    size: tuple[int, ...] | None
+    size: tuple[int, int] | None = None
     modality: str | None = None
+    window: float | None = None
+    rate: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +120,7 @@ class FrozenInput:
       declared: The input of the model itself.
       convention: How its publisher maps examples to numbers, in the modality's own terms, or None.
       first_steps: The arithmetic that the model begins with, or None.
+      rate: Samples of sound per second that the model or its publisher declares, or None.
     """
 
     handle: str
@@ -123,6 +128,7 @@ class FrozenInput:
     declared: ModelInput
     convention: Any = None
     first_steps: FirstSteps | None = None
+    rate: int | None = None
 
 
 class Modality(abc.ABC):
@@ -137,6 +143,9 @@ class Modality(abc.ABC):
       fills_up: Whether models fill a batch up to its longest example, so that similar lengths go together.
       batch_size: Examples per call that suit its models on a CPU, or None for what the engine prefers.
       in_tables: Whether its examples are texts, which a table may hold itself.
+      in_clips: Whether an example may be a part of a file, from one second to another.
+      default_pool: How the positions of a model's output are pooled where the user does not say; an output without
+        positions stays as it is.
       size_option: The option that chooses between the shapes that a model may have.
     """
 
@@ -148,12 +157,19 @@ class Modality(abc.ABC):
     fills_up: ClassVar[bool] = False
     batch_size: ClassVar[int | None] = None
     in_tables: ClassVar[bool] = False
+    in_clips: ClassVar[bool] = False
+    default_pool: ClassVar[str] = "none"
     size_option: ClassVar[str] = ""
 
     @classmethod
     @abc.abstractmethod
     def matches(cls, declared: ModelInput) -> bool:
         """Whether a model with this input takes this modality."""
+
+    @classmethod
+    def admits(cls, declared: ModelInput) -> bool:
+        """Whether a model with this input may take this modality, when the user says that it does."""
+        return cls.matches(declared)
 
     @classmethod
     @abc.abstractmethod
@@ -181,15 +197,27 @@ class Modality(abc.ABC):
         return batch
 
     @classmethod
-    def trials(cls, shape: Shape, count: int) -> Batch:
-        """Examples that a frozen graph with an input of this shape may get, no two alike, to find out what it answers.
+    def is_batched(cls, declared: ModelInput) -> bool:
+        """Whether a model with this input takes batches, rather than one example at a time."""
+        return True
+
+    @classmethod
+    def is_windowed(cls, shape: Shape) -> bool:
+        """Whether an example is cut into windows of this shape, each of which is a row of the model's batch."""
+        return False
+
+    @classmethod
+    def trials(cls, shape: Shape, count: int) -> list[Batch]:
+        """Batches that a frozen graph with an input of this shape may get, to find out what it answers.
+
+        No two examples are alike. If examples differ in length, those of different batches do.
 
         Args:
           shape: The shape of one example.
-          count: How many.
+          count: How many examples are in a batch.
         """
         lengths = [length or 1 for length in shape]
-        return np.random.default_rng(0).random((count, *lengths)).astype(cls.input_dtype)
+        return [np.random.default_rng(0).random((count, *lengths)).astype(cls.input_dtype)]
 
     @classmethod
     def recognises(cls, start: bytes) -> bool:
@@ -209,7 +237,8 @@ class Modality(abc.ABC):
           content: The bytes of the example.
 
         Returns:
-          An array of the frozen graph's type and of the shape of one example.
+          An array of the frozen graph's type and of the shape of one example; where examples are in windows, of
+          [windows, ...] with at least one.
 
         Raises:
           DecodeError: the bytes cannot be decoded.
@@ -235,9 +264,17 @@ class Modality(abc.ABC):
         """The same as :meth:`prepare` in TensorFlow's operations, for a served model.
 
         Args:
-          contents: Tensor of strings [B], the bytes of examples.
+          contents: Tensor of strings [B], the bytes of examples; of one example where they differ in shape.
 
         Returns:
           The input of the frozen graph for them.
         """
         raise ModelError(f"A model of {self.takes} cannot be served from bytes.")
+
+    def as_served(self, content: bytes) -> bytes:
+        """The bytes of an example in a form that :meth:`serve` takes.
+
+        Raises:
+          DecodeError: the bytes cannot be decoded.
+        """
+        return content

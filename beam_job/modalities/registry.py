@@ -13,6 +13,7 @@ MODALITIES: Registry[type[Modality]] = Registry(
     "modality",
     {
         "image": Entry("beam_job.modalities.image.modality:ImageModality"),
+        "audio": Entry("beam_job.modalities.audio.modality:AudioModality"),
         "text": Entry("beam_job.modalities.text.modality:TextModality"),
     },
 )

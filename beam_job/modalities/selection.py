@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from beam_job.core.errors import FlagNeededError, ModelError
-from beam_job.modalities.base import InputRequest, Modality, ModelInput, Shape
+from beam_job.core.records import Shape
+from beam_job.modalities.base import InputRequest, Modality, ModelInput
 from beam_job.modalities.registry import MODALITIES
 
 
@@ -16,11 +17,10 @@ def find_modality(declared: ModelInput, wanted: str | None = None) -> type[Modal
       declared: The input.
       wanted: The only modality that is asked, by its name; None for all of them.
     """
-    return next((modality for modality in _asked(wanted) if modality.matches(declared)), None)
-
-
-def _asked(wanted: str | None) -> Iterable[type[Modality]]:
-    return [MODALITIES.get(wanted)] if wanted else MODALITIES.latest_first()
+    if wanted:
+        named = MODALITIES.get(wanted)
+        return named if named.admits(declared) else None
+    return next((modality for modality in MODALITIES.latest_first() if modality.matches(declared)), None)
 
 
 def modality_of(declared: ModelInput, wanted: str | None = None) -> type[Modality]:
@@ -31,7 +31,8 @@ def modality_of(declared: ModelInput, wanted: str | None = None) -> type[Modalit
     """
     modality = find_modality(declared, wanted)
     if modality is None:
-        takes = " or ".join(modality.takes for modality in _asked(wanted))
+        asked = [MODALITIES.get(wanted)] if wanted else MODALITIES.latest_first()
+        takes = " or ".join(modality.takes for modality in asked)
         shape = "of unknown shape" if declared.shape is None else list(declared.shape)
         raise ModelError(
             f"Expected a model of {takes}, found {_description(declared)}: its input {declared.name!r} is "
@@ -66,7 +67,7 @@ def choose_input(inputs: Sequence[ModelInput], request: InputRequest) -> tuple[t
         ((shape, declared),) = fit.items()
         return modality, declared, shape
     if fit:
-        shapes = " and ".join("x".join(map(str, shape)) for shape in fit)
+        shapes = " and ".join("x".join("any" if length is None else str(length) for length in shape) for shape in fit)
         raise FlagNeededError(
             f"The model {request.handle} was saved for examples of {shapes}; choose with {modality.size_option}."
         )
@@ -86,7 +87,7 @@ def _description(declared: ModelInput) -> str:
     if len(shape) == 2 and declared.dtype in ("int32", "int64"):
         return "a text model, of the numbers of tokens"
     if len(shape) in (1, 2) or (len(shape) == 3 and shape[2] == 1):
-        return "an audio model, or one of plain numbers"
+        return "one of plain numbers, or of short pieces of sound (then give --modality=audio)"
     if len(shape) == 3 and shape[2] == 3:
         return "one of a single image, without a batch"
     if len(shape) == 4:

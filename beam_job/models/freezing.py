@@ -20,14 +20,15 @@ from typing import Any
 import numpy as np
 
 from beam_job.core.errors import FlagNeededError, ModelError, reason_of
-from beam_job.modalities.base import InputRequest, Modality, ModelInput, Shape, load_examples
+from beam_job.core.records import Shape
+from beam_job.modalities.base import InputRequest, Modality, ModelInput, load_examples
 from beam_job.modalities.selection import choose_input
 from beam_job.models.frozen import DESCRIPTION_FILE, GRAPH_FILE, FrozenModel
 from beam_job.models.graphs import OUTPUT_PREFIX, Inlined, cut, find_tensor, first_steps, inline, short_name
 from beam_job.models.loaders.base import LoadedModel, LoadRequest
 from beam_job.models.loaders.two_parts import load_in_two_parts
-from beam_job.models.pooling import pooled
-from beam_job.models.proofs import SIZES, check_operations, packages_of, proven_batch, training_error
+from beam_job.models.pooling import has_positions, pooled
+from beam_job.models.proofs import check_operations, packages_of, proven_batch, training_error
 from beam_job.models.registry import LOADERS
 from beam_job.models.resources import fill_tables
 from beam_job.runtime.tensorflow import import_tensorflow
@@ -66,14 +67,28 @@ class _Opened:
             model = LOADERS.get(request.form)(request)
         else:
             model = load_in_two_parts(request.preprocessor, request)
-        wanted = InputRequest(request.handle, request.size, request.modality)
+        rate = request.sample_rate or model.rate
+        wanted = InputRequest(request.handle, request.size, request.modality, request.audio_window, rate)
         modality, declared, shape = choose_input(model.only_input, wanted)
         return cls(request.handle, model, modality, declared, shape)
 
     @property
+    def is_batched(self) -> bool:
+        """Whether the model takes batches."""
+        return self.modality.is_batched(self.declared)
+
+    @property
     def fixed_batch(self) -> int | None:
         """The number of examples at once that the model declares, if it fixes one."""
+        if not self.is_batched:
+            return 1
         return self.declared.shape[0] if self.declared.shape else None
+
+    def row(self, shape: Any) -> Shape | None:
+        """The shape of the features of one example, from that of the model's own answer; None if it is not known."""
+        if shape.rank is None:
+            return None
+        return tuple(shape.as_list()[1:] if self.is_batched else shape.as_list()) or (1,)
 
     def inline(self, names: Sequence[str]) -> Inlined:
         """Its graph with some outputs and layers.
@@ -118,8 +133,8 @@ def freeze_into(folder: str, request: Mapping[str, Any], layers: Sequence[Sequen
     """
     tf = import_tensorflow()
     opened = _Opened.of(LoadRequest.from_json(request))
-    model = opened.model
-    chosen = [(str(name), str(pool)) for name, pool in layers] or [(_only_output(model), "none")]
+    model, modality = opened.model, opened.modality
+    chosen = [(str(name), str(pool)) for name, pool in layers] or [(_only_output(model), modality.default_pool)]
     known = model.names
     wanted = [name for name, _ in chosen if name in known] or model.default_names
     inlined = opened.inline([*wanted, model.mask] if model.mask else wanted)
@@ -127,12 +142,15 @@ def freeze_into(folder: str, request: Mapping[str, Any], layers: Sequence[Sequen
     with tf.Graph().as_default() as whole:
         tf.import_graph_def(inlined.definition, name="")
         for number, ((layer, pool), name) in enumerate(zip(chosen, names, strict=True)):
-            tensor = _features(_find(whole, layer, inlined, known), layer)
+            tensor = _features(_find(whole, layer, inlined, opened), layer)
             mask = whole.get_tensor_by_name(inlined.outputs[model.mask]) if model.mask else None
-            outputs[name] = tf.identity(pooled(tensor, pool, layer, mask), name=f"{OUTPUT_PREFIX}{number}").name
+            # Where the windows of an example are joined later, there may be no positions within one.
+            stays = (not layers or modality.is_windowed(opened.shape)) and not has_positions(tensor)
+            features = tensor if stays else pooled(tensor, pool, layer, mask)
+            outputs[name] = tf.identity(features, name=f"{OUTPUT_PREFIX}{number}").name
         definition = cut(whole.as_graph_def(), [inlined.input, *outputs.values()])
     check_operations(definition)
-    trials = opened.modality.trials(opened.shape, max(*SIZES, opened.fixed_batch or 1))
+    trials = functools.partial(modality.trials, opened.shape)
     batch, shapes = proven_batch(definition, inlined.input, outputs, trials, opened.fixed_batch)
     Path(folder, GRAPH_FILE).write_bytes(definition.SerializeToString())
     description = FrozenModel(
@@ -140,13 +158,14 @@ def freeze_into(folder: str, request: Mapping[str, Any], layers: Sequence[Sequen
         input=inlined.input,
         outputs=outputs,
         shapes=shapes,
-        modality=opened.modality.name,
+        modality=modality.name,
         example_shape=opened.shape,
         declared=opened.declared,
         first_steps=first_steps(definition, inlined.input),
         batch=batch,
         parameters=inlined.parameters if model.parameters is None else model.parameters,
         packages=packages_of(definition),
+        rate=model.rate,
         notes=model.notes,
     )
     Path(folder, DESCRIPTION_FILE).write_text(json.dumps(description.to_json()))
@@ -159,22 +178,28 @@ def _only_output(model: LoadedModel) -> str:
     return names[0]
 
 
-def _find(graph: Any, layer: str, inlined: Inlined, known: Sequence[str]) -> Any:
-    """The tensor of a layer: one that the model has a name for, or the tensor of the graph that has this name."""
+def _find(graph: Any, layer: str, inlined: Inlined, opened: _Opened) -> Any:
+    """The tensor of a layer, with the batch as its first axis.
+
+    It is one that the model has a name for, or the tensor of the graph that has this name.
+    """
+    tf, known = import_tensorflow(), opened.model.names
     if kind := inlined.odd.get(layer):
         words = kind.removesuffix("Tensor").lower()
         raise ModelError(f"Expected {layer!r} to be an array of numbers for each example, found a {words} tensor.")
     if layer in inlined.outputs:
         tensor = graph.get_tensor_by_name(inlined.outputs[layer])
         tensor.set_shape(inlined.shapes[layer])
-        return tensor
+        return tensor if opened.is_batched else tensor[tf.newaxis]
     if layer in known:
         raise ModelError(
             f"The layer {layer!r} has no one answer for each example: it is not called, called several times, called "
             f"within a loop, or answers with several arrays. Choose a tensor of the graph, as 'beam-job inspect-model' "
             f"lists them."
         )
-    return find_tensor(graph, layer, known)
+    if opened.is_batched:
+        return find_tensor(graph, layer, known)
+    return find_tensor(graph, layer, known, batched=False)[tf.newaxis]
 
 
 def _features(tensor: Any, layer: str) -> Any:
@@ -204,26 +229,22 @@ def list_names(request: Mapping[str, Any]) -> dict[str, Any]:
     opened = _Opened.of(LoadRequest.from_json(request))
     model, tf = opened.model, import_tensorflow()
     inlined = opened.inline(model.names)
-    shapes = {name: _row(shape) for name, shape in inlined.shapes.items()}
+    shapes = {name: opened.row(shape) for name, shape in inlined.shapes.items()}
     with tf.Graph().as_default() as graph:
         tf.import_graph_def(inlined.definition, name="")
         tensors = {
-            short_name(operation.name): _row(operation.outputs[0].shape)
+            short_name(operation.name): opened.row(operation.outputs[0].shape)
             for operation in graph.get_operations()
-            if operation.outputs and _is_feature(operation)
+            if operation.outputs and _is_feature(operation, opened.is_batched)
         }
     layers = [{**dataclasses.asdict(layer), "shape": shapes.get(layer.path)} for layer in model.layers]
     return {"outputs": {name: shapes.get(name) for name in model.outputs}, "layers": layers, "tensors": tensors}
 
 
-def _row(shape: Any) -> Shape | None:
-    return None if shape.rank is None else tuple(shape.as_list()[1:]) or (1,)
-
-
-def _is_feature(operation: Any) -> bool:
+def _is_feature(operation: Any, batched: bool) -> bool:
     tensor = operation.outputs[0]
-    known = tensor.dtype.is_floating and tensor.shape.rank in _SHOWN_RANKS and tensor.shape[0] is None
-    return bool(known and operation.type not in _NO_STEP)
+    known = tensor.dtype.is_floating and tensor.shape.rank in _SHOWN_RANKS
+    return bool(known and operation.type not in _NO_STEP and (tensor.shape[0] is None or not batched))
 
 
 def time_names(request: Mapping[str, Any], names: Sequence[str], examples: str) -> dict[str, float]:
@@ -248,7 +269,7 @@ def time_names(request: Mapping[str, Any], names: Sequence[str], examples: str) 
         fill_tables(session)
         for name in names:
             with contextlib.suppress(ModelError, tf.errors.OpError):
-                tensor = _find(graph, name, inlined, known)
+                tensor = _find(graph, name, inlined, opened)
                 # Only whether it is computed matters, not that it is handed over.
                 run = session.make_callable(tensor.op, feed_list=[inlined.input])
                 times[name] = round(_fastest(functools.partial(run, batch)) * 1000 / size, 3)

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from beam_job.core.errors import ModelError
 from beam_job.core.options import ModelOptions
+from beam_job.core.records import Shape
 from beam_job.core.values import LayerChoice
-from beam_job.modalities.base import FirstSteps, ModelInput, Shape, save_examples
+from beam_job.modalities.base import FirstSteps, ModelInput, save_examples
 from beam_job.models.loaders.base import LayerInfo, LoadRequest
 from beam_job.models.sources.base import Artefact
 from beam_job.runtime.cache import cache_key, cached_directory
@@ -27,7 +28,7 @@ FEATURE = "feature"
 GRAPH_FILE = "graph.pb"
 DESCRIPTION_FILE = "model.json"
 # Increases whenever freezing makes a different graph of the same model, so that older cache entries are not used.
-_FREEZING_VERSION = 7
+_FREEZING_VERSION = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +39,7 @@ class FrozenModel:
       graph: Path of the serialized ``GraphDef``.
       input: Name of the input tensor, whose first axis is the batch.
       outputs: Feature name to the name of its tensor.
-      shapes: Feature name to its shape for one example, -1 where the graph does not fix a length.
+      shapes: Feature name to its shape for one row of the batch, None for a length that differs between rows.
       modality: Name of the modality that the model takes.
       example_shape: Shape of one example in the input, None for a length that is not fixed.
       declared: The input of the model itself, which the graph makes of its own.
@@ -46,13 +47,14 @@ class FrozenModel:
       batch: The one number of examples that it must be called with, or None for any.
       parameters: Number of parameters of the model.
       packages: What must be imported for its operations.
+      rate: Samples of sound per second that the model itself declares, or None.
       notes: What the user should know of how it was read.
     """
 
     graph: Path
     input: str
     outputs: Mapping[str, str]
-    shapes: Mapping[str, tuple[int, ...]]
+    shapes: Mapping[str, Shape]
     modality: str
     example_shape: Shape
     declared: ModelInput
@@ -60,6 +62,7 @@ class FrozenModel:
     batch: int | None
     parameters: int
     packages: tuple[str, ...]
+    rate: int | None
     notes: tuple[str, ...]
 
     @property
@@ -91,6 +94,7 @@ class FrozenModel:
             batch=content["batch"],
             parameters=content["parameters"],
             packages=tuple(content["packages"]),
+            rate=content["rate"],
             notes=tuple(content["notes"]),
         )
 
@@ -192,6 +196,8 @@ def _load_request(artefact: Artefact, options: ModelOptions) -> LoadRequest:
         tags=options.tags.names if options.tags else None,
         trusted=options.trust_model_code,
         modality=options.modality,
+        sample_rate=options.sample_rate or artefact.rate,
+        audio_window=options.audio_window,
         preprocessor=LoadRequest(options.text_preprocessor or "", first.form, first.path) if first else None,
     )
 

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_job.core.errors import ModelError
-from beam_job.modalities.base import FirstSteps, Shape
+from beam_job.core.records import Shape
+from beam_job.modalities.base import FirstSteps
 from beam_job.models.branches import SWITCH_OPERATIONS, source_of, without_untaken_branches
 from beam_job.models.resources import filling, with_resources
 from beam_job.runtime.tensorflow import import_tensorflow
@@ -170,13 +171,14 @@ def short_name(name: str) -> str:
     return _CALLS.sub("", name)
 
 
-def find_tensor(graph: Any, name: str, known: Sequence[str]) -> Any:
+def find_tensor(graph: Any, name: str, known: Sequence[str], batched: bool = True) -> Any:
     """The tensor of a graph that a user calls ``name``.
 
     Args:
       graph: The graph.
       name: The name, with or without the number of the output.
       known: Other names that a user may give, to suggest.
+      batched: Whether the first axis of features is the batch.
 
     Raises:
       ModelError: there is none, or it is not one of features.
@@ -194,7 +196,7 @@ def find_tensor(graph: Any, name: str, known: Sequence[str]) -> Any:
             f"The model has no layer, output or tensor {name!r}{nearest}. 'beam-job inspect-model' lists them."
         )
     tensor = operation.outputs[int(number or 0)]
-    if tensor.shape.rank == 0 or (tensor.shape.rank and tensor.shape[0] is not None):
+    if tensor.shape.rank == 0 or (batched and tensor.shape.rank and tensor.shape[0] is not None):
         raise ModelError(f"Expected --layer to name features of each example, found {name!r} of shape {tensor.shape}.")
     return tensor
 

@@ -7,10 +7,11 @@ one row for each example                              by running it on batches o
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from beam_job.core.errors import ModelError, reason_of
+from beam_job.core.records import Shape
 from beam_job.modalities.base import Batch
 from beam_job.models.graphs import operations
 from beam_job.models.resources import fill_tables
@@ -60,20 +61,24 @@ def packages_of(definition: Any) -> tuple[str, ...]:
 
 
 def proven_batch(
-    definition: Any, input_name: str, outputs: Mapping[str, str], trials: Batch, declared: int | None
-) -> tuple[int | None, dict[str, tuple[int, ...]]]:
+    definition: Any,
+    input_name: str,
+    outputs: Mapping[str, str],
+    trials: Callable[[int], Sequence[Batch]],
+    declared: int | None,
+) -> tuple[int | None, dict[str, Shape]]:
     """The size of batch that a graph must be called with, proven by calling it.
 
     Args:
       definition: The GraphDef.
       input_name: Its input tensor.
       outputs: Name to the name of its tensor.
-      trials: Examples to run it on, as many as declared and as the largest of ``SIZES``.
+      trials: From a number of examples to batches of so many to run it on.
       declared: The size of batch that the model declares, if it fixes one.
 
     Returns:
       None if each output has one row for each example whatever their number, otherwise the one size for which that
-      holds; and the shape of a row for each output.
+      holds; and the shape of a row for each output, None for a length that differs between examples.
 
     Raises:
       ModelError: there is an output that has another number of rows than there are examples, or the model fails.
@@ -86,27 +91,46 @@ def proven_batch(
         fill_tables(session)
         run = session.make_callable(list(outputs.values()), feed_list=[input_name])
 
-        def shapes_of(size: int) -> list[tuple[int, ...]]:
-            return [answer.shape for answer in run(trials[:size])]
+        def shapes_of(size: int) -> list[list[tuple[int, ...]]]:
+            return [[answer.shape for answer in run(batch)] for batch in trials(size)]
 
         try:
-            several = [shapes_of(size) for size in SIZES]
-            if all(shape[:1] == (size,) for size, shapes in zip(SIZES, several, strict=True) for shape in shapes):
-                return None, {name: shape[1:] for name, shape in zip(outputs, several[0], strict=True)}
+            several = {size: shapes_of(size) for size in SIZES}
+            calls = [(size, shapes) for size, found in several.items() for shapes in found]
+            if all(shape[:1] == (size,) for size, shapes in calls for shape in shapes):
+                return None, _rows(outputs, [shapes for _, shapes in calls])
         except (tf.errors.OpError, ValueError):
             pass  # its shapes may hold a number of examples
         size = declared or 1
         try:
-            found = dict(zip(outputs, shapes_of(size), strict=True))
+            found = shapes_of(size)
         except (tf.errors.OpError, ValueError) as error:
             raise ModelError(f"The model cannot be run on {_examples(size)}: {reason_of(error)}") from None
-    for name, shape in found.items():
+    for name, shape in zip(outputs, found[0], strict=True):
         if shape[:1] != (size,):
             raise ModelError(
                 f"Expected one row of features for each example, found {name} of shape {list(shape)} for "
                 f"{_examples(size)}: its first dimension is not the batch."
             )
-    return size, {name: shape[1:] for name, shape in found.items()}
+    return size, _rows(outputs, found)
+
+
+def _rows(outputs: Iterable[str], calls: Sequence[Sequence[tuple[int, ...]]]) -> dict[str, Shape]:
+    """Name to the shape of a row, from the shapes of the outputs in several calls.
+
+    Raises:
+      ModelError: another dimension than the first differs between examples.
+    """
+    rows: dict[str, Shape] = {}
+    for name, *shapes in zip(outputs, *calls, strict=True):
+        lengths = [set(found) for found in zip(*(shape[1:] for shape in shapes), strict=True)]
+        rows[name] = row = tuple(found.pop() if len(found) == 1 else None for found in lengths)
+        if None in row[1:]:
+            raise ModelError(
+                f"Expected {name} to differ between examples in its first dimension at most, found shapes "
+                f"{' and '.join(str(list(shape[1:])) for shape in shapes[:2])}; pool it with avg or max."
+            )
+    return rows
 
 
 def _examples(count: int) -> str:

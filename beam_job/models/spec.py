@@ -18,9 +18,11 @@ import numpy.typing as npt
 from beam_job.core.errors import ModelError
 from beam_job.core.option_fields import check_modality
 from beam_job.core.options import DecodeOptions, ModelOptions
-from beam_job.modalities.base import Batch, FrozenInput, Modality, Shape, as_batch
+from beam_job.core.records import Shape
+from beam_job.modalities.base import Batch, FrozenInput, Modality, as_batch
 from beam_job.modalities.registry import MODALITIES
-from beam_job.models.frozen import FrozenModel, freeze_artefact
+from beam_job.models.frozen import FrozenModel, feature_names, freeze_artefact
+from beam_job.models.pooling import joined_shape
 from beam_job.models.sources.selection import fetch_model
 
 
@@ -32,8 +34,8 @@ class ModelSpec:
       options: What the user called it, and which layers were chosen.
       digest: Hash that identifies its content.
       modality: From the bytes of an example to its input.
-      example_shape: The shape of that, None for a length that differs between examples.
-      outputs: Feature name to the shape for one example; -1 where the graph does not fix a length.
+      example_shape: The shape of one row of that, None for a length that differs between examples.
+      outputs: Feature name to the shape for one example, None for a length that differs between examples.
       notes: What the user should know of how it was read.
     """
 
@@ -41,7 +43,7 @@ class ModelSpec:
     digest: str
     modality: Modality
     example_shape: Shape
-    outputs: Mapping[str, tuple[int, ...]]
+    outputs: Mapping[str, Shape]
     notes: tuple[str, ...] = ()
 
     @property
@@ -49,9 +51,27 @@ class ModelSpec:
         """What the user called the model."""
         return self.options.model
 
-    def batch(self, examples: Sequence[npt.NDArray[Any]]) -> Batch:
-        """A batch of examples that the modality prepared, as engines take it."""
-        return as_batch(examples, self.example_shape)
+    @property
+    def is_windowed(self) -> bool:
+        """Whether an example is several rows of the model's batch."""
+        return self.modality.is_windowed(self.example_shape)
+
+    @property
+    def pools(self) -> Mapping[str, str]:
+        """Feature name to how its positions are pooled."""
+        return pools_of(self.options, self.modality)
+
+    def rows(self, examples: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        """The rows of the model's batch for examples that the modality prepared."""
+        return [window for example in examples for window in example] if self.is_windowed else list(examples)
+
+    def row_of_each(self, examples: Sequence[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+        """A row of the model's batch for each of such examples; the one in the middle of several."""
+        return [example[len(example) // 2] for example in examples] if self.is_windowed else list(examples)
+
+    def batch(self, rows: Sequence[npt.NDArray[Any]]) -> Batch:
+        """A batch of such rows, as engines take it."""
+        return as_batch(rows, self.example_shape)
 
     def identity(self) -> list[str]:
         """What decides the features, beside the preprocessing."""
@@ -71,6 +91,12 @@ class ModelSpec:
         }
 
 
+def pools_of(options: ModelOptions, modality: Modality | type[Modality]) -> dict[str, str]:
+    """Feature name to how its positions are pooled."""
+    pools = [layer.pool for layer in options.layer] or [modality.default_pool]
+    return dict(zip(feature_names(options.layer), pools, strict=True))
+
+
 def describe_model(options: ModelOptions, decode: DecodeOptions | None = None) -> ModelSpec:
     """What a model is, from the model itself, what its publisher declares, and flags.
 
@@ -85,13 +111,24 @@ def describe_model(options: ModelOptions, decode: DecodeOptions | None = None) -
     """
     artefact = fetch_model(options)
     frozen = freeze_artefact(artefact, options)
-    known = FrozenInput(options.model, frozen.example_shape, frozen.declared, artefact.convention, frozen.first_steps)
+    known = FrozenInput(
+        options.model,
+        frozen.example_shape,
+        frozen.declared,
+        artefact.convention,
+        frozen.first_steps,
+        frozen.rate or artefact.rate,
+    )
     decode = decode or DecodeOptions()
     for group in (options, decode):
         check_modality(group, frozen.modality)
     modality = MODALITIES.get(frozen.modality).of(known, options, decode)
     notes = (*artefact.notes, *frozen.notes, *modality.notes())
-    return ModelSpec(options, artefact.digest, modality, frozen.example_shape, frozen.shapes, notes)
+    outputs = frozen.shapes
+    if modality.is_windowed(frozen.example_shape):
+        pools = pools_of(options, modality)
+        outputs = {name: joined_shape(shape, pools[name]) for name, shape in frozen.shapes.items()}
+    return ModelSpec(options, artefact.digest, modality, frozen.example_shape, outputs, notes)
 
 
 def frozen_model(spec: ModelSpec) -> FrozenModel:

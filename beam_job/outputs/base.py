@@ -5,10 +5,11 @@ from __future__ import annotations
 import abc
 import dataclasses
 import io
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, BinaryIO, ClassVar, Protocol
 
-from beam_job.core.records import FeatureRecord
+from beam_job.core.records import FeatureRecord, Float32Array, Shape
 from beam_job.runtime import storage
 from beam_job.runtime.tensorflow import import_tensorflow
 
@@ -21,12 +22,31 @@ class RecordSchema:
     """What all records of a dataset have in common.
 
     Attributes:
-      features: Feature name to the shape for one example.
+      features: Feature name to the shape for one example; the first length is None where it differs between examples.
       labels: The label vocabulary, in the order of the indices.
     """
 
-    features: Mapping[str, tuple[int, ...]]
+    features: Mapping[str, Shape]
     labels: Sequence[str]
+
+    def fits(self, features: Mapping[str, Float32Array]) -> bool:
+        """Whether features, flattened, are those of an example."""
+        if set(features) != set(self.features):
+            return False
+        for name, shape in self.features.items():
+            count = math.prod(length for length in shape if length is not None)
+            size = features[name].size
+            if size != count and not (None in shape and size and size % count == 0):
+                return False
+        return True
+
+    def shaped(self, name: str, values: Float32Array) -> Float32Array:
+        """The values of a feature, flattened, in its shape.
+
+        Raises:
+          ValueError: they are too many or too few.
+        """
+        return values.reshape(tuple(-1 if length is None else length for length in self.features[name]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +110,8 @@ class ShardFormat(abc.ABC):
     def load(cls, paths: Sequence[str], schema: RecordSchema) -> Any:
         """A ``tf.data.Dataset`` of batches of any size: dicts of the features, float32, and ``label``, int64.
 
+        A feature whose first length differs between examples is a RaggedTensor.
+
         Args:
           paths: The files, in their order.
           schema: What the records have in common.
@@ -100,13 +122,13 @@ class ShardFormat(abc.ABC):
             for path in paths:
                 with storage.open_read(path) as file:
                     for record in cls.read(file, schema):
-                        shaped = {name: record.features[name].reshape(shape) for name, shape in schema.features.items()}
+                        shaped = {name: schema.shaped(name, record.features[name]) for name in schema.features}
                         yield {**shaped, "label": record.label}
 
         signature = {name: tf.TensorSpec(shape, tf.float32) for name, shape in schema.features.items()}
         return tf.data.Dataset.from_generator(
             records, output_signature={**signature, "label": tf.TensorSpec([], tf.int64)}
-        ).batch(LOADED_AT_ONCE)
+        ).ragged_batch(LOADED_AT_ONCE)
 
 
 def file_bytes(shard_format: type[ShardFormat], records: Sequence[FeatureRecord], schema: RecordSchema) -> int:

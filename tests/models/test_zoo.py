@@ -11,14 +11,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from beam_job.core.errors import ModelError
+from beam_job.core.errors import ModelError, ModelRejectedError
 from beam_job.core.option_fields import group_of
 from beam_job.core.options import ModelOptions
 from beam_job.core.records import Float32Array
 from beam_job.engines import comparison
 from beam_job.engines.base import EngineChoice
 from beam_job.engines.selection import choose_engine, load_engine
+from beam_job.extraction.batches import run_model
 from beam_job.models.spec import ModelSpec, describe_model
+from beam_job.runtime.threadmap import batched
+from tests.support.sounds import decoded, sounds
 from tests.support.zoo.form import Call, Form, images
 from tests.support.zoo.table import FORMS, table
 from tests.support.zoo.texts import texts
@@ -26,24 +29,28 @@ from tests.support.zoo.texts import texts
 pytestmark = pytest.mark.usefixtures("in_this_process")
 
 
-CONTENTS = {"image": images, "text": texts}
+CONTENTS = {"image": images, "text": texts, "audio": sounds}
 
 
 def values_of(form: Form) -> list[Any]:
     """What the direct call takes, one example at a time."""
     if form.modality == "text":
         return [tf.constant([text]) for text in texts()]
-    decoded = [tf.io.decode_png(image)[tf.newaxis] / 255 for image in images()]
-    return [tf.cast(value, tf.float32) for value in decoded]
+    if form.modality == "audio":
+        return [tf.constant(decoded(sound)) for sound in sounds()]
+    return [tf.cast(tf.io.decode_png(image)[tf.newaxis] / 255, tf.float32) for image in images()]
 
 
 def features(spec: ModelSpec, choice: EngineChoice) -> Float32Array:
     """The features of the examples as the job computes them, with full batches."""
     engine = load_engine(choice, spec, 1)
     examples = [spec.modality.prepare(content) for content in CONTENTS[spec.modality.name]()]
-    batches = [examples[start : start + choice.batch_size] for start in range(0, len(examples), choice.batch_size)]
-    answers = [engine.run(spec.batch(batch)) for batch in batches]
-    return np.concatenate([values for answer in answers for values in answer.values()])
+    found: list[Float32Array] = []
+    for batch in batched(examples, choice.batch_size):
+        for answer in run_model(batch, spec, engine, choice.batch_size):
+            assert not isinstance(answer, ModelRejectedError), answer
+            found.extend(answer.values())
+    return np.stack(found)
 
 
 def direct_features(call: Call, values: list[Any]) -> Float32Array:
@@ -85,7 +92,8 @@ def choose(options: ModelOptions) -> tuple[ModelSpec, EngineChoice]:
     """What a launch makes of a model."""
     spec = describe_model(options)
     contents = CONTENTS[spec.modality.name]()
-    return spec, choose_engine(spec, "auto", "fp32", None, lambda: [spec.modality.prepare(one) for one in contents])
+    examples = [spec.modality.prepare(content) for content in contents]
+    return spec, choose_engine(spec, "auto", "fp32", None, lambda: spec.row_of_each(examples))
 
 
 def test_the_table_stands_in_the_documentation() -> None:

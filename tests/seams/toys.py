@@ -13,10 +13,10 @@ import tensorflow as tf
 
 from beam_job.core.errors import EmptyFileError, FlagNeededError
 from beam_job.core.options import DecodeOptions, ModelOptions
-from beam_job.core.records import ExampleRef, FeatureRecord, Float32Array, PassedOver
+from beam_job.core.records import ExampleRef, FeatureRecord, Float32Array, PassedOver, Shape
 from beam_job.engines.tensorflow import TensorFlowEngine
 from beam_job.inputs.base import ExampleFiles, Source
-from beam_job.modalities.base import Batch, FrozenInput, InputRequest, Modality, ModelInput, Preview, Shape
+from beam_job.modalities.base import Batch, FrozenInput, InputRequest, Modality, ModelInput, Preview
 from beam_job.models.sources.base import Artefact
 from beam_job.outputs.base import RecordSchema, ShardFormat
 from beam_job.runtime import storage

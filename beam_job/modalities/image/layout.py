@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from beam_job.modalities.base import Shape
+from beam_job.core.records import Shape
 
 _COLOURS, _GRAY = 3, 1
 

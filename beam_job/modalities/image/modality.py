@@ -13,9 +13,9 @@ from PIL import Image
 
 from beam_job.core.errors import DecodeError, FlagNeededError, ModelError
 from beam_job.core.options import DecodeOptions, ModelOptions
-from beam_job.core.records import Float32Array
+from beam_job.core.records import Float32Array, Shape
 from beam_job.core.values import ImageSize
-from beam_job.modalities.base import FrozenInput, InputRequest, Modality, ModelInput, Preview, Shape
+from beam_job.modalities.base import FrozenInput, InputRequest, Modality, ModelInput, Preview
 from beam_job.modalities.image.decoding import decode_image, decode_pixels, image_suffixes, is_image, missing_extras
 from beam_job.modalities.image.layout import Layout
 from beam_job.modalities.image.policy import FAST, DecodePolicy

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from beam_job.core.errors import CorruptExampleError, EmptyFileError, ExampleTooLargeError
 from beam_job.core.options import DecodeOptions, ModelOptions
-from beam_job.modalities.base import FrozenInput, InputRequest, Modality, ModelInput, Preview, Shape
+from beam_job.core.records import Shape
+from beam_job.modalities.base import Batch, FrozenInput, InputRequest, Modality, ModelInput, Preview
 
 _PROBE = "a neutral text"
 # Of different lengths, so that a model that gives a row for each word is not taken for one with a row for each text.
@@ -58,8 +59,9 @@ class TextModality(Modality):
         return batch[:, None] if declared.shape is not None and _trailing(declared) else batch
 
     @classmethod
-    def trials(cls, shape: Shape, count: int) -> npt.NDArray[Any]:
-        return np.array([text.encode() for text in itertools.islice(itertools.cycle(_TRIALS), count)], object)
+    def trials(cls, shape: Shape, count: int) -> list[Batch]:
+        texts = [text.encode() for text in itertools.islice(itertools.cycle(_TRIALS), 2 * count)]
+        return [np.array(texts[:count], object), np.array(texts[count:], object)]
 
     @classmethod
     def recognises(cls, start: bytes) -> bool:

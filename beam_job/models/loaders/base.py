@@ -13,6 +13,8 @@ from beam_job.modalities.base import ModelInput
 Inputs = Mapping[str, tuple[ModelInput, ...]]
 # Arguments that switch a model to training; called with False.
 SWITCHES = frozenset(("training", "is_training", "train"))
+# The argument of a model of sounds that says how many samples there are in a second.
+SAMPLE_RATE = "sample_rate"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +31,8 @@ class LoadRequest:
       tags: The tags of the graph of a SavedModel that holds several, or None.
       trusted: Whether code that the model holds may run.
       modality: The modality that the user names, or None.
+      sample_rate: Samples of sound per second that the user or the publisher names, or None.
+      audio_window: Seconds of sound that the model is given at a time, or None for what it takes.
       fed: The names of what another model answers that this one takes; empty for one that takes examples.
       preprocessor: The model that turns examples into what this one takes, or None.
     """
@@ -42,6 +46,8 @@ class LoadRequest:
     tags: tuple[str, ...] | None = None
     trusted: bool = False
     modality: str | None = None
+    sample_rate: int | None = None
+    audio_window: float | None = None
     fed: tuple[str, ...] = ()
     preprocessor: LoadRequest | None = None
 
@@ -92,6 +98,7 @@ class LoadedModel:
       notes: What the user should know of how it was read.
       mask: The name, in ``call``, of what is 1 for each position of a sequence that counts and 0 for what fills it up,
         [B, S]. None if the model does not tell.
+      rate: Samples of sound per second that it declares, or None.
     """
 
     inputs: Inputs
@@ -102,6 +109,7 @@ class LoadedModel:
     parameters: int | None = None
     notes: tuple[str, ...] = ()
     mask: str | None = None
+    rate: int | None = None
 
     @property
     def owners(self) -> tuple[Any, ...]:

@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from beam_job.core.errors import ModelError
+from beam_job.core.errors import FlagNeededError, ModelError
 from beam_job.core.suggestions import did_you_mean
 from beam_job.core.values import DEFAULT_LAYER
 from beam_job.modalities.base import ModelInput
 from beam_job.modalities.selection import find_modality, modality_of
-from beam_job.models.loaders.base import SWITCHES, Inputs, LoadedModel, LoadRequest
+from beam_job.models.loaders.base import SAMPLE_RATE, SWITCHES, Inputs, LoadedModel, LoadRequest
+from beam_job.runtime.tensorflow import import_tensorflow
 
 CALL = ""  # the name of a model's own call, which no signature has
 # Inputs of an encoder of texts.
@@ -29,12 +30,16 @@ class EntryPoint:
       inputs: Its inputs but for switches to training, each with the shapes that it may have.
       outputs: The names of its outputs.
       call: From a batch for each input to its outputs by name.
+      rate: Samples of sound per second that it declares, or None.
+      needs_rate: Whether it is told the rate, in an argument without a default.
     """
 
     name: str
     inputs: Inputs
     outputs: tuple[str, ...]
     call: Callable[[Mapping[str, Any]], Mapping[str, Any]]
+    rate: int | None = None
+    needs_rate: bool = False
 
     @property
     def label(self) -> str:
@@ -45,6 +50,7 @@ class EntryPoint:
         """Checks that it takes what the model is given.
 
         Raises:
+          FlagNeededError: it must be told a rate, which is not known.
           ModelError: it has other inputs; the message says which.
         """
         found = ", ".join(self.inputs) or "none"
@@ -60,6 +66,11 @@ class EntryPoint:
             raise ModelError(f"Expected a model with one input; {self.label} has {found}{advice}.")
         else:
             modality_of(self.first_input(), request.modality)
+            if self.needs_rate and request.sample_rate is None:
+                raise FlagNeededError(
+                    f"The model {request.handle} is told how many samples there are in a second, and takes any number; "
+                    f"give the one to use it with, such as --sample_rate=16000."
+                )
 
     def first_input(self) -> ModelInput:
         """Its only input, or the first of several, in the first of its shapes."""
@@ -82,9 +93,26 @@ def is_switch(declared: ModelInput) -> bool:
     return declared.name in SWITCHES and declared.dtype == "bool" and not declared.shape
 
 
+def is_rate(declared: ModelInput) -> bool:
+    """Whether an input says how many samples of sound there are in a second."""
+    return declared.name == SAMPLE_RATE and declared.is_number and declared.shape == ()
+
+
+def settings(declared: Iterable[ModelInput], request: LoadRequest) -> dict[str, Any]:
+    """The inputs that are the same in every call: switches, which are off, and the rate of sounds."""
+    tf = import_tensorflow()
+    values: dict[str, Any] = {}
+    for argument in declared:
+        if is_switch(argument):
+            values[argument.name] = tf.constant(False)
+        elif is_rate(argument):
+            values[argument.name] = tf.constant(request.sample_rate or 0, argument.dtype)
+    return values
+
+
 def fed_inputs(declared: Iterable[ModelInput]) -> Inputs:
-    """The inputs of a signature that are given values, by name: those that are no switches."""
-    return {argument.name: (argument,) for argument in declared if not is_switch(argument)}
+    """The inputs of an entry point that are given examples, by name."""
+    return {argument.name: (argument,) for argument in declared if not is_switch(argument) and not is_rate(argument)}
 
 
 def loaded_model(
@@ -121,7 +149,8 @@ def loaded_model(
         return {name: answers[point.name][name] for name, point in wanted.items()}
 
     others = [name for name in providers if name not in main.outputs]
-    return LoadedModel(main.inputs, (*main.outputs, *others), call, owner, parameters=parameters)
+    outputs = (*main.outputs, *others)
+    return LoadedModel(main.inputs, outputs, call, owner, parameters=parameters, rate=main.rate)
 
 
 def _rank(point: EntryPoint) -> int:

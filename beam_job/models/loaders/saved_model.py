@@ -6,15 +6,23 @@ import dataclasses
 import functools
 import importlib.util
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from beam_job.core.errors import ModelError, reason_of
 from beam_job.modalities.base import ModelInput
 from beam_job.modalities.selection import find_modality
-from beam_job.models.loaders.base import SWITCHES, LoadedModel, LoadRequest, by_name
-from beam_job.models.loaders.entry_points import CALL, EntryPoint, declared_input, fed_inputs, is_switch, loaded_model
+from beam_job.models.loaders.base import SAMPLE_RATE, SWITCHES, LoadedModel, LoadRequest, by_name
+from beam_job.models.loaders.entry_points import (
+    CALL,
+    EntryPoint,
+    declared_input,
+    fed_inputs,
+    is_rate,
+    loaded_model,
+    settings,
+)
 from beam_job.runtime.tensorflow import TEXT_OPERATIONS, import_operations, import_tensorflow
 
 _UNKNOWN_OPERATION = re.compile(r"Op type not registered '([^']+)'")
@@ -28,7 +36,7 @@ def load_saved_model(request: LoadRequest) -> LoadedModel:
     """A SavedModel, through its own call if that takes examples, otherwise through the signature that does."""
     tf = import_tensorflow()
     model = with_text_operations(lambda: tf.saved_model.load(request.path, request.tags), request)
-    points = [*_own_call(model, request), *_signatures(dict(getattr(model, "signatures", {})))]
+    points = [*_own_call(model, request), *_signatures(dict(getattr(model, "signatures", {})), request)]
     return loaded_model(points, request, model)
 
 
@@ -79,21 +87,19 @@ def _tag_sets(path: str) -> list[str]:
     return sorted(",".join(sorted(tags)) for tags in saved_model_utils.get_saved_model_tag_sets(path) if tags)
 
 
-def _signatures(signatures: Mapping[str, Any]) -> Iterator[EntryPoint]:
+def _signatures(signatures: Mapping[str, Any], request: LoadRequest) -> Iterator[EntryPoint]:
     """The signatures of a model; switches to training are off."""
-    tf = import_tensorflow()
 
-    def called(signature: Any, switches: Iterable[str], batches: Mapping[str, Any]) -> dict[str, Any]:
-        off = dict.fromkeys(switches, tf.constant(False))
-        return by_name(signature(**batches, **off))
+    def called(signature: Any, declared: Iterable[ModelInput], batches: Mapping[str, Any]) -> dict[str, Any]:
+        return by_name(signature(**batches, **settings(declared, request)))
 
     for name, signature in signatures.items():
         _, specs = signature.structured_input_signature
         declared = [declared_input(argument, spec) for argument, spec in specs.items()]
         inputs = fed_inputs(declared)
-        switches = [argument.name for argument in declared if is_switch(argument)]
-        call = functools.partial(called, signature, switches)
-        yield EntryPoint(name, inputs, tuple(by_name(signature.structured_outputs)), call)
+        call = functools.partial(called, signature, declared)
+        outputs = tuple(by_name(signature.structured_outputs))
+        yield EntryPoint(name, inputs, outputs, call, needs_rate=any(map(is_rate, declared)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +111,8 @@ class _Trace:
       dictionary: The name of the argument that is a dictionary of its inputs, or None.
       others: The values of its other arguments that have no default, or that switch to training, which is off.
       training: Whether it was traced for training.
+      rate: Samples of sound per second that it was traced for, or that it takes by default; None if it does not say.
+      needs_rate: Whether it is told the rate, in an argument without a default.
       outputs: The names of its outputs.
     """
 
@@ -112,15 +120,17 @@ class _Trace:
     dictionary: str | None
     others: Mapping[str, Any]
     training: bool
+    rate: int | None
+    needs_rate: bool
     outputs: tuple[str, ...]
 
     @classmethod
-    def of(cls, function: Any, defaults: Collection[str]) -> _Trace:
+    def of(cls, function: Any, defaults: Mapping[str, Any], request: LoadRequest) -> _Trace:
         """The trace of a concrete function of a call whose arguments ``defaults`` may be left out."""
         tf = import_tensorflow()
         inputs: dict[str, ModelInput] = {}
         others: dict[str, Any] = {}
-        dictionary = None
+        dictionary, needs_rate = None, False
         for name, parameter in function.function_type.parameters.items():
             constraint = parameter.type_constraint
             if name in defaults and name not in SWITCHES:
@@ -132,12 +142,15 @@ class _Trace:
                 inputs.update({entry: declared_input(entry, spec) for entry, spec in entries.items()})
             elif not isinstance(constraint, tf.TensorSpec):  # another structure of several
                 inputs[name] = ModelInput(name, type(constraint).__name__.lower(), None)
-            elif is_switch(declared_input(name, constraint)):
-                others[name] = tf.constant(False)
+            elif setting := settings([declared_input(name, constraint)], request):
+                others.update(setting)
+                needs_rate = needs_rate or name == SAMPLE_RATE
             else:
                 inputs[name] = declared_input(constraint.name or name, constraint)
         training = any(name in SWITCHES and isinstance(value, (bool, int)) and value for name, value in others.items())
-        return cls(inputs, dictionary, others, training, tuple(by_name(function.structured_outputs)))
+        rate = None if needs_rate else others.get(SAMPLE_RATE, defaults.get(SAMPLE_RATE))
+        outputs = tuple(by_name(function.structured_outputs))
+        return cls(inputs, dictionary, others, training, None if rate is None else int(rate), needs_rate, outputs)
 
 
 def _own_call(model: Any, request: LoadRequest) -> Iterator[EntryPoint]:
@@ -148,8 +161,9 @@ def _own_call(model: Any, request: LoadRequest) -> Iterator[EntryPoint]:
     """
     call_function = model.__call__ if callable(model) else None
     parameters = getattr(getattr(call_function, "function_type", None), "parameters", {})
-    defaults = {name for name, parameter in parameters.items() if parameter.optional}
-    traces = [_Trace.of(function, defaults) for function in getattr(call_function, "concrete_functions", ())]
+    values = getattr(call_function, "_default_values", None) or {}
+    defaults = {name: values.get(name) for name, parameter in parameters.items() if parameter.optional}
+    traces = [_Trace.of(function, defaults, request) for function in getattr(call_function, "concrete_functions", ())]
     usable = [trace for trace in traces if not trace.training]
     if traces and not usable:
         raise ModelError(
@@ -167,7 +181,7 @@ def _own_call(model: Any, request: LoadRequest) -> Iterator[EntryPoint]:
         given = {main.dictionary: dict(batches)} if main.dictionary else batches
         return by_name(model(**given, **main.others))
 
-    yield EntryPoint(CALL, inputs, main.outputs, call)
+    yield EntryPoint(CALL, inputs, main.outputs, call, main.rate, main.needs_rate)
 
 
 def _fits(trace: _Trace, request: LoadRequest) -> bool:

@@ -11,7 +11,7 @@ from beam_job.core.errors import ModelError
 from beam_job.models.branches import source_of
 from beam_job.models.graphs import called_functions
 from beam_job.models.loaders.base import LoadedModel, LoadRequest, by_name
-from beam_job.models.loaders.entry_points import EntryPoint, declared_input, fed_inputs, is_switch, loaded_model
+from beam_job.models.loaders.entry_points import EntryPoint, declared_input, fed_inputs, is_rate, loaded_model, settings
 from beam_job.models.loaders.saved_model import explained, with_text_operations
 from beam_job.models.resources import import_with_tables, new_table
 from beam_job.runtime.tensorflow import import_tensorflow
@@ -40,7 +40,7 @@ def load_tf1_module(request: LoadRequest) -> LoadedModel:
     owner.tables = {name: new_table(*content) for name, content in contents.items()}
     # As a function of its own, so that nothing orders its nodes, which may be in loops.
     owner.whole = v1.wrap_function(lambda: import_with_tables(frozen, owner.tables), [])
-    points = [_entry_point(name, signature, owner.whole) for name, signature in signatures.items()]
+    points = [_entry_point(name, signature, owner.whole, request) for name, signature in signatures.items()]
     return loaded_model(points, request, owner, parameters)
 
 
@@ -57,7 +57,7 @@ def _contents_of_tables(session: Any, frozen: Any) -> dict[str, tuple[Any, Any, 
     return found
 
 
-def _entry_point(name: str, signature: Any, whole: Any) -> EntryPoint:
+def _entry_point(name: str, signature: Any, whole: Any, request: LoadRequest) -> EntryPoint:
     """An entry point that is a part of the whole graph."""
     tf = import_tensorflow()
     declared = {
@@ -68,8 +68,9 @@ def _entry_point(name: str, signature: Any, whole: Any) -> EntryPoint:
 
     def call(batches: Mapping[str, Any]) -> Mapping[str, Any]:
         nodes = {operation.name for operation in whole.graph.get_operations()}
+        fixed = settings(declared.values(), request)
         given = {
-            tensor: tf.constant(False) if is_switch(argument) else batches[argument.name]
+            tensor: fixed[argument.name] if argument.name in fixed else batches[argument.name]
             for tensor, argument in declared.items()
             if source_of(tensor) in nodes  # freezing drops a switch that nothing reads
         }
@@ -77,7 +78,8 @@ def _entry_point(name: str, signature: Any, whole: Any) -> EntryPoint:
         part = whole.prune([element(tensor) for tensor in given], [element(tensor) for tensor in outputs.values()])
         return dict(zip(outputs, part(*given.values()), strict=True))
 
-    return EntryPoint(name, fed_inputs(declared.values()), tuple(outputs), call)
+    needs_rate = any(map(is_rate, declared.values()))
+    return EntryPoint(name, fed_inputs(declared.values()), tuple(outputs), call, needs_rate=needs_rate)
 
 
 def _rename_functions(definition: Any) -> None:

@@ -20,6 +20,7 @@ class Artefact:
       size: The image size that its publisher recommends, or None.
       convention: How its publisher maps examples to numbers, in the modality's own terms, or None.
       weights: A weights file beside the architecture, or None.
+      rate: Samples of sound per second that its publisher documents, or None.
       notes: What the user should know of how it was found.
       preprocessor: The model that turns examples into what this one takes, or None. The digest is that of both.
     """
@@ -30,6 +31,7 @@ class Artefact:
     size: ImageSize | None = None
     convention: Any = None
     weights: str | None = None
+    rate: int | None = None
     notes: tuple[str, ...] = ()
     preprocessor: Artefact | None = None
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from beam_job.core.records import Shape
 from beam_job.outputs.base import RecordSchema, SplitFiles
 
 DATASET_NAME = "beam_job_features"
@@ -64,8 +65,10 @@ def _features_dict(fields: dict[str, Any]) -> dict[str, Any]:
     return {"pythonClassName": f"{_TFDS}.features_dict.FeaturesDict", "featuresDict": {"features": fields}}
 
 
-def _tensor_feature(shape: Sequence[int]) -> dict[str, Any]:
-    tensor = {"shape": {"dimensions": [str(length) for length in shape]}, "dtype": "float32", "encoding": "none"}
+def _tensor_feature(shape: Shape) -> dict[str, Any]:
+    # -1 stands for a length that differs between examples.
+    dimensions = ["-1" if length is None else str(length) for length in shape]
+    tensor = {"shape": {"dimensions": dimensions}, "dtype": "float32", "encoding": "none"}
     return {"pythonClassName": f"{_TFDS}.tensor_feature.Tensor", "tensor": tensor}
 
 

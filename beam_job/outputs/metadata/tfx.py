@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 
+from beam_job.core.records import Shape
 from beam_job.outputs.base import RecordSchema
 
 
@@ -17,14 +17,16 @@ def schema_pbtxt(schema: RecordSchema) -> str:
     return "".join(fields[name] for name in sorted(fields))
 
 
-def _schema_feature(name: str, kind: str, shape: Sequence[int], domain: str = "") -> str:
+def _schema_feature(name: str, kind: str, shape: Shape, domain: str = "") -> str:
+    """A feature; one whose length differs between examples has no shape, but a number of values of at least 1."""
     dimensions = " ".join(f"dim {{ size: {length} }}" for length in shape)
+    extent = "value_count { min: 1 }" if None in shape else f"shape {{ {dimensions} }}"
     return (
         f"feature {{\n"
         f"  name: {json.dumps(name)}\n"
         f"  type: {kind}\n"
         f"  presence {{ min_fraction: 1 min_count: 1 }}\n"
-        f"  shape {{ {dimensions} }}\n"
+        f"  {extent}\n"
         f"{domain}"
         f"}}\n"
     )

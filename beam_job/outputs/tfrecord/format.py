@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, BinaryIO, ClassVar
 
 from beam_job.core import naming
-from beam_job.core.records import FeatureRecord
+from beam_job.core.records import FeatureRecord, Shape
 from beam_job.outputs.base import LOADED_AT_ONCE, RecordSchema, ShardFormat, SplitFiles
 from beam_job.outputs.metadata.tfds import dataset_info_json, features_json
 from beam_job.outputs.metadata.tfx import schema_pbtxt
@@ -52,11 +52,23 @@ class TFRecord(ShardFormat):
     @classmethod
     def load(cls, paths: Sequence[str], schema: RecordSchema) -> Any:
         tf = import_tensorflow()
-        fields = {name: tf.io.FixedLenFeature(shape, tf.float32) for name, shape in schema.features.items()}
+        fields = {
+            name: tf.io.RaggedFeature(tf.float32) if None in shape else tf.io.FixedLenFeature(shape, tf.float32)
+            for name, shape in schema.features.items()
+        }
         fields["label"] = tf.io.FixedLenFeature([], tf.int64)
 
         def parse(serialized: Any) -> Any:
-            return tf.io.parse_example(serialized, fields)
+            parsed = tf.io.parse_example(serialized, fields)
+            ragged = {name: shape for name, shape in schema.features.items() if None in shape}
+            return {**parsed, **{name: _frames(tf, parsed[name], shape) for name, shape in ragged.items()}}
 
         raw = tf.data.TFRecordDataset(list(paths), num_parallel_reads=None)
         return raw.batch(LOADED_AT_ONCE).map(parse, num_parallel_calls=_PARSERS, deterministic=True)
+
+
+def _frames(tf: Any, flat: Any, shape: Shape) -> Any:
+    """A RaggedTensor [B, (frames), ...] from the ragged values [B, (frames * ...)] of features of a shape."""
+    frame = tf.TensorShape(shape[1:])
+    splits = flat.row_splits // frame.num_elements()
+    return tf.RaggedTensor.from_row_splits(tf.reshape(flat.values, [-1, *frame]), splits)

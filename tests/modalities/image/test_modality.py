@@ -9,8 +9,9 @@ from PIL import Image
 
 from beam_job.core.errors import FlagNeededError, ModelError
 from beam_job.core.options import DecodeOptions, ModelOptions
+from beam_job.core.records import Shape
 from beam_job.core.values import ImageSize, ValueRange
-from beam_job.modalities.base import FirstSteps, FrozenInput, InputRequest, ModelInput, Shape
+from beam_job.modalities.base import FirstSteps, FrozenInput, InputRequest, ModelInput
 from beam_job.modalities.image.layout import Layout
 from beam_job.modalities.image.modality import ImageModality
 from beam_job.modalities.image.preprocessing import UNIT, Convention, range_of

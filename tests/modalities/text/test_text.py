@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from beam_job.core.errors import CorruptExampleError, DecodeError, EmptyFileError, ExampleTooLargeError
 from beam_job.core.options import DecodeOptions, ModelOptions
-from beam_job.modalities.base import FrozenInput, ModelInput, Shape
+from beam_job.core.records import Shape
+from beam_job.modalities.base import FrozenInput, ModelInput
 from beam_job.modalities.selection import find_modality
 from beam_job.modalities.text.modality import TextModality
 from tests.modalities.contract import ModalityContract

@@ -19,7 +19,7 @@ RANGE = {"input_range": "0,1"}
 EXACT, FLOAT16, BFLOAT16 = 1e-5, 2e-3, 2e-2
 IMAGES = tf.TensorSpec([None, *RGB], tf.float32, name="images")
 # From one example to its features, with a batch of 1: an image is float32 [1, SIDE, SIDE, 3], values from 0 to 1; a
-# text is strings [1].
+# text is strings [1]; a sound is its whole waveform, float32 [N] at 16 kHz.
 Call = Callable[[Any], Any]
 
 
@@ -35,7 +35,7 @@ class Form:
       says: What the sentence says that refuses it, a regular expression; empty where it is not refused.
       tolerance: Largest difference from the direct call, as a part of the largest value.
       requires: A package that it needs; without it the form is left out.
-      modality: What it takes: ``image`` or ``text``.
+      modality: What it takes: ``image``, ``text`` or ``audio``.
     """
 
     what: str

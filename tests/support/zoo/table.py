@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.support.zoo import files, keras_models, modules, texts
+from tests.support.zoo import files, keras_models, modules, sounds, texts
 from tests.support.zoo.form import BFLOAT16, EXACT, FLOAT16, Form
 
 GROUPS = {
@@ -13,6 +13,7 @@ GROUPS = {
     "SavedModels: loops and branches": modules.FLOWS,
     "TensorFlow 1": modules.SESSIONS,
     "Texts": texts.FORMS,
+    "Sounds": sounds.FORMS,
     "Other files": files.FORMS,
 }
 FORMS = tuple(form for forms in GROUPS.values() for form in forms)

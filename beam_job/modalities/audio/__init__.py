@@ -1,0 +1,1 @@
+"""Sounds: their formats, decoding, resampling and windows, and their part of a served model."""

@@ -1,0 +1,102 @@
+"""From the bytes of a sound file to one channel at the model's rate.
+
+libsndfile decodes and soxr resamples, block by block: memory holds the file and the result, whatever the header says.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+
+from beam_job.core.errors import (
+    CorruptExampleError,
+    EmptyFileError,
+    ExampleTooLargeError,
+    UnknownFormatError,
+)
+from beam_job.core.records import Float32Array
+from beam_job.modalities.audio.signatures import missing_bytes, sound_format
+from beam_job.runtime.sound import import_soundfile, import_soxr
+
+# Samples of all channels that are decoded at a time.
+_BLOCK_SAMPLES = 1 << 18
+_RESAMPLER = "HQ"
+
+
+def decode_sound(content: bytes, rate: int, max_seconds: float) -> Float32Array:
+    """The sound in a file: WAV, FLAC, OGG (Vorbis or Opus), MP3 or AIFF.
+
+    Args:
+      content: The file.
+      rate: Samples per second of the result.
+      max_seconds: The longest sound that is decoded.
+
+    Returns:
+      float32 [N]: the mean of the channels, in [-1, 1] but for what resampling adds, at ``rate``.
+
+    Raises:
+      DecodeError: the file is empty, damaged, truncated, silent, too long, or not a sound.
+    """
+    if not content:
+        raise EmptyFileError("expected a sound, found an empty file")
+    name = sound_format(content)
+    if name is None:
+        raise UnknownFormatError(f"expected WAV, FLAC, OGG, MP3 or AIFF, found a file that begins with {content[:8]!r}")
+    if missing := missing_bytes(content, name):
+        raise CorruptExampleError(f"expected the whole {name} file, found one that is truncated by {missing} bytes")
+    soundfile = import_soundfile()
+    try:
+        with soundfile.SoundFile(io.BytesIO(content)) as file:
+            samples = _read(file, name, rate, max_seconds)
+    except soundfile.SoundFileError as error:
+        raise CorruptExampleError(f"the {name} file cannot be decoded: {_reason(error)}") from None
+    except (RuntimeError, ValueError, OverflowError) as error:  # what a damaged header makes of a length or a rate
+        raise CorruptExampleError(f"the {name} file cannot be decoded: {error}") from None
+    if not np.isfinite(samples).all():
+        raise CorruptExampleError("expected finite samples, found NaN or infinity")
+    if not samples.any():
+        raise EmptyFileError(f"expected a sound, found {'only silence' if len(samples) else 'none'}")
+    return samples
+
+
+def _read(file: Any, name: str, rate: int, max_seconds: float) -> Float32Array:
+    """One channel of an open file, at ``rate``."""
+    limit = max_seconds * file.samplerate
+    # A file that was written to a pipe does not say how long it is.
+    announced = file.frames if 0 <= file.frames < np.iinfo(np.int64).max else None
+    if announced is not None and announced > limit:
+        raise _too_long(announced / file.samplerate, max_seconds)
+    resample = _resampler(file.samplerate, rate)
+    block = max(1, _BLOCK_SAMPLES // file.channels)
+    parts, read = [], 0
+    while len(samples := file.read(block, "float32", always_2d=True)):
+        read += len(samples)
+        if read > limit:
+            raise _too_long(read / file.samplerate, max_seconds)
+        parts.append(resample(samples.mean(axis=1), False))
+    parts.append(resample(np.zeros(0, np.float32), True))
+    if announced is not None and read < announced:
+        raise CorruptExampleError(f"expected {announced} samples, as the {name} file announces, found {read}")
+    return np.concatenate(parts)
+
+
+def _resampler(before: int, after: int) -> Any:
+    """From a block of samples, and whether it is the last one, to what is resampled so far."""
+    if before == after:
+        return lambda samples, last: samples
+    return import_soxr().ResampleStream(before, after, 1, dtype="float32", quality=_RESAMPLER).resample_chunk
+
+
+def _too_long(seconds: float, max_seconds: float) -> ExampleTooLargeError:
+    return ExampleTooLargeError(
+        f"expected at most {max_seconds:g} s, found {seconds:.1f} s; see --max_audio_seconds, or take parts of it with "
+        f"the columns start and end of a manifest"
+    )
+
+
+def _reason(error: Exception) -> str:
+    """The words of libsndfile, without the object that was opened."""
+    words = " ".join(str(getattr(error, "error_string", error)).split())
+    return words.removeprefix("Error : ").rstrip(".")
