@@ -103,12 +103,12 @@ def inspect_model(options: ModelOptions, input_path: str | None = None) -> Model
     artefact = fetch_model(options)
     needed: list[str] = []
     spec: ModelSpec | None = None
-    modality = parameters = milliseconds = None
+    parameters = milliseconds = None
     features: Mapping[str, Shape] = {}
-    names = ModelNames({}, (), {})
+    names = ModelNames(None, {}, (), {})
     try:
         frozen = freeze_artefact(artefact, options)
-        modality, parameters = frozen.modality, frozen.parameters
+        parameters = frozen.parameters
         spec = describe_model(options)
         features = spec.outputs
         milliseconds = _milliseconds(spec, frozen.batch)
@@ -124,7 +124,7 @@ def inspect_model(options: ModelOptions, input_path: str | None = None) -> Model
         handle=options.model,
         form=artefact.form,
         digest=artefact.digest,
-        modality=modality,
+        modality=names.modality,
         parameters=parameters,
         preprocessing=spec.modality.preprocessing() if spec else None,
         features=features,

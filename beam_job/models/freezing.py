@@ -223,8 +223,8 @@ def list_names(request: Mapping[str, Any]) -> dict[str, Any]:
       request: What is loaded, as ``LoadRequest.to_json`` gives it.
 
     Returns:
-      ``outputs`` and ``tensors``, name to the shape for one example, None where it is not known; and ``layers``, each
-      with its path, kind, parameters and shape.
+      ``modality``, its name; ``outputs`` and ``tensors``, name to the shape for one example, None where it is not
+      known; and ``layers``, each with its path, kind, parameters and shape.
     """
     opened = _Opened.of(LoadRequest.from_json(request))
     model, tf = opened.model, import_tensorflow()
@@ -238,7 +238,8 @@ def list_names(request: Mapping[str, Any]) -> dict[str, Any]:
             if operation.outputs and _is_feature(operation, opened.is_batched)
         }
     layers = [{**dataclasses.asdict(layer), "shape": shapes.get(layer.path)} for layer in model.layers]
-    return {"outputs": {name: shapes.get(name) for name in model.outputs}, "layers": layers, "tensors": tensors}
+    outputs = {name: shapes.get(name) for name in model.outputs}
+    return {"modality": opened.modality.name, "outputs": outputs, "layers": layers, "tensors": tensors}
 
 
 def _is_feature(operation: Any, batched: bool) -> bool:

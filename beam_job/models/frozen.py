@@ -131,11 +131,13 @@ class ModelNames:
     """What ``--layer`` may name in a model.
 
     Attributes:
+      modality: What it takes, or None as long as a flag is needed to tell.
       outputs: Its outputs, with the shape for one example, None where it is not known.
       layers: Its layers, if it tells them, with such a shape.
       tensors: Tensors of its graph, likewise.
     """
 
+    modality: str | None
     outputs: Mapping[str, Shape | None]
     layers: tuple[tuple[LayerInfo, Shape | None], ...]
     tensors: Mapping[str, Shape | None]
@@ -155,7 +157,7 @@ def list_names(artefact: Artefact, options: ModelOptions) -> ModelNames:
         for layer in found["layers"]
     )
     outputs, tensors = ({name: _shape(shape) for name, shape in found[kind].items()} for kind in ("outputs", "tensors"))
-    return ModelNames(outputs, layers, tensors)
+    return ModelNames(found["modality"], outputs, layers, tensors)
 
 
 def time_names(

@@ -23,6 +23,7 @@ from beam_job.modalities.base import Batch
 from beam_job.runtime.registry import Entry
 from tests.support.datasets import comparable_files, error_rows_of, records_of
 from tests.support.images import jpeg, photograph
+from tests.support.kills import KILLS, check_killed_runs
 from tests.support.portable import portable_runner
 from tests.support.zoo import texts
 from tests.support.zoo.form import Call
@@ -119,6 +120,15 @@ def test_a_lost_shard_comes_back_as_it_was(
     beam_job.extract(str(table), str(output), resume=True, num_shards=2, **model[0])
     assert comparable_files(output) == comparable_files(extracted)
     assert beam_job.verify(str(output)).records == COUNT
+
+
+@pytest.mark.heavy
+@pytest.mark.timeout(900)
+def test_a_run_killed_at_any_point_is_resumed_to_the_same_bytes(
+    table: Path, model: tuple[dict[str, str], Call], tmp_path: Path
+) -> None:
+    options = [f"--{name}={value}" for name, value in model[0].items()]
+    check_killed_runs([f"--input={table}", "--num_shards=12", *options], tmp_path, max(4, KILLS // 5))
 
 
 def test_files_and_tables_give_the_same_features(

@@ -131,7 +131,7 @@ def change_a_count(folder: Path) -> None:
         (repeat_a_record, "1 ids are repeated in the dataset"),
         (swap_records, "is out of order, or repeated"),
         (write_nan, "'x' has NaN or infinity"),
-        (write_other_length, "'x' has other features than {'feature': 1280}"),
+        (write_other_length, "'x' has other features than {'feature': (1280,)}"),
         (write_other_label, "'x' has the label 12, outside of -1 to 11"),
         (write_an_invalid_example, "an example that is truncated"),
         (add_a_stray_file, "train-00000-of-00099.tfrecord: a file that does not belong here"),

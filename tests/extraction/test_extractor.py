@@ -149,9 +149,13 @@ def test_repeated_ids_are_reported(extractor: Extractor, refs: list[ExampleRef])
         extract_shard(extractor, SHARD, [*refs, duplicate], VOCABULARY)
 
 
-def test_the_probe_determines_the_shape(extractor: Extractor) -> None:
-    assert extractor.probe().model.outputs == {"feature": (3,)}
+def test_a_feature_of_another_shape_than_the_model_has_shown_ends_the_run(extractor: Extractor) -> None:
+    extractor.probe()
     assert extractor.config.model.outputs == {"feature": (3,)}
+    model = dataclasses.replace(extractor.config.model, outputs={"feature": (4,)})
+    extractor.config = dataclasses.replace(extractor.config, model=model)
+    with pytest.raises(ModelError, match=r"Expected feature of the shape \[4\] for every example, found \[3\]"):
+        extractor.probe()
 
 
 class _SelectiveEngine:

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,9 +22,8 @@ from beam_job.dataset import commit
 from beam_job.engines.openvino import OpenVinoEngine
 from tests.support.datasets import comparable_files, records_of
 from tests.support.images import jpeg, photograph, write_tree
+from tests.support.kills import KILLS, check_killed_runs
 
-# Number of points at which a run is killed. `make test-all` sets BEAM_JOB_KILLS=50.
-KILLS = int(os.environ.get("BEAM_JOB_KILLS", "4"))
 Options = dict[str, Any]
 
 
@@ -71,31 +65,7 @@ def test_a_run_killed_at_any_point_is_resumed_to_the_same_bytes(samples: Path, t
     rows = [f"{path},{path.parent.name}" for path in sorted(samples.rglob("*-000[0-9].jpg"))]
     manifest = tmp_path / "images.csv"
     manifest.write_text("\n".join(["uri,label", *rows, "nowhere.jpg,cat"]))
-    command = [sys.executable, "-m", "beam_job", "extract", f"--input={manifest}", "--num_shards=12"]
-    durations = []
-    for name in ("first", "complete"):  # the first run fills the cache
-        start = time.monotonic()
-        subprocess.run([*command, f"--output={tmp_path / name}"], check=True, capture_output=True, timeout=300)
-        durations.append(time.monotonic() - start)
-    expected = comparable_files(tmp_path / "complete")
-    rng, receipt_counts = random.Random(0), set()
-    for number in range(KILLS):
-        output = tmp_path / f"killed-{number}"
-        # A run writes nothing in the first third of its time.
-        deadline = time.monotonic() + durations[-1] * rng.uniform(0.33, 1.0)
-        process = subprocess.Popen(
-            [*command, f"--output={output}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        while time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.002)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        receipt_counts.add(len(list(output.glob("receipts/*.json"))))
-        resume = [*command, f"--output={output}", "--resume"]
-        subprocess.run(resume, check=True, capture_output=True, timeout=120)
-        assert comparable_files(output) == expected, f"killed at point {number}"
-        shutil.rmtree(output)
-    assert len(receipt_counts) > 1, "all runs were killed at the same point"
+    check_killed_runs([f"--input={manifest}", "--num_shards=12"], tmp_path, KILLS)
 
 
 def test_a_run_that_fails_halfway_is_resumed(photos: Path, tmp_path: Path, options: Options) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from beam_job.core.errors import DecodeError
+from beam_job.core.records import Shape
 from beam_job.modalities.base import Modality, as_batch
 
 # What numpy holds a TensorFlow type in, where they are not called alike.
@@ -16,7 +17,10 @@ TYPES = {"string": "object"}
 
 
 class ModalityContract:
-    """``modality``: one for some model; ``contents``: bytes of at least two different examples."""
+    """``modality``: one for some model; ``contents``: bytes of at least two different examples.
+
+    ``shape``: that of a row of the frozen graph's input; by default that of the neutral example.
+    """
 
     @pytest.fixture
     def modality(self) -> Modality:
@@ -25,6 +29,10 @@ class ModalityContract:
     @pytest.fixture
     def contents(self) -> list[bytes]:
         raise NotImplementedError
+
+    @pytest.fixture
+    def shape(self, modality: Modality) -> Shape:
+        return modality.probe().shape
 
     def test_a_prepared_example_has_the_type_of_the_frozen_input(
         self, modality: Modality, contents: list[bytes]
@@ -52,13 +60,21 @@ class ModalityContract:
         for row, example in zip(batch, examples, strict=True):
             np.testing.assert_array_equal(np.array(row, example.dtype), example)
 
-    def test_trials_differ_and_are_as_many_as_wanted(self, modality: Modality) -> None:
+    def test_trials_differ_and_are_as_many_as_wanted(self, modality: Modality, shape: Shape) -> None:
         probe = modality.probe()
         for count in (1, 2, 5):
-            trials = modality.trials(probe.shape, count)
-            assert len(trials) == count
-            assert all(trial.dtype == probe.dtype for trial in trials if isinstance(trial, np.ndarray))
-        assert not np.array_equal(trials[0], trials[1])
+            batches = modality.trials(shape, count)
+            for batch in batches:
+                assert len(batch) == count
+                assert isinstance(batch, np.ndarray)
+                assert batch.dtype == probe.dtype
+                assert count == 1 or not np.array_equal(batch[0], batch[1])
+            assert len({batch.shape for batch in batches}) == len(batches) or not shape
+
+    def test_a_neutral_example_has_the_shape_of_others(self, modality: Modality, shape: Shape) -> None:
+        row = modality.probe()[0] if modality.is_windowed(shape) else modality.probe()
+        assert len(row.shape) == len(shape)
+        assert all(wanted in (None, length) for wanted, length in zip(shape, row.shape, strict=True))
 
     def test_no_bytes_are_an_error_of_the_example(self, modality: Modality) -> None:
         with pytest.raises(DecodeError) as caught:

@@ -13,10 +13,12 @@ from beam_job.core.errors import DecodeError, FlagNeededError, ModelError
 from beam_job.core.options import DecodeOptions, ModelOptions
 from beam_job.core.records import Float32Array, Shape
 from beam_job.modalities.audio.decoding import decode_sound
+from beam_job.modalities.audio.serving import decode_wav, tensor_windows
 from beam_job.modalities.audio.signatures import SUFFIXES, sound_format
 from beam_job.modalities.audio.windows import windows_of
 from beam_job.modalities.base import Batch, FrozenInput, InputRequest, Modality, ModelInput, Preview
 from beam_job.runtime.sound import import_soundfile, import_soxr
+from beam_job.runtime.tensorflow import import_tensorflow
 
 _TYPES = frozenset(("float16", "float32", "float64", "int16"))
 # A model of fewer numbers than that many samples is one of sounds only if the user says so.
@@ -196,9 +198,12 @@ class AudioModality(Modality):
         }
 
     def serve(self, contents: Any) -> Any:
-        from beam_job.modalities.audio.serving import prepare_sound
-
-        return prepare_sound(contents[0], self)
+        tf = import_tensorflow()
+        samples = self.scaled(decode_wav(contents[0], self.rate), tf)
+        if self.window is None:
+            return samples[tf.newaxis]
+        assert self.hop is not None, "windows have a hop"
+        return tensor_windows(samples, self.window, self.hop)
 
     def as_served(self, content: bytes) -> bytes:
         """A WAV file of 16-bit samples, one channel, at the model's rate."""

@@ -6,33 +6,31 @@ samples at the model's rate, with any number of channels, which are averaged.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from beam_job.runtime.tensorflow import import_tensorflow
 
-if TYPE_CHECKING:
-    from beam_job.modalities.audio.modality import AudioModality
 
-
-def prepare_sound(content: Any, modality: AudioModality) -> Any:
-    """The model's input for the bytes of one WAV file.
+def decode_wav(content: Any, rate: int) -> Any:
+    """The samples of a WAV file, its channels averaged.
 
     Args:
       content: Tensor, string [].
-      modality: What the model takes.
+      rate: Samples per second that the file must have.
 
     Returns:
-      float32 [1, N], or [windows, length] for a model that takes windows.
+      float32 [N] in [-1, 1].
     """
     tf = import_tensorflow()
     wav = tf.audio.decode_wav(content)
-    tf.debugging.assert_equal(
-        wav.sample_rate, modality.rate, f"expected a WAV file of {modality.rate} samples per second"
-    )
-    samples = modality.scaled(tf.reduce_mean(wav.audio, axis=1), tf)
-    if modality.window is None:
-        return samples[tf.newaxis]
-    length, hop = modality.window, modality.hop
+    message = f"expected a WAV file of {rate} samples per second"
+    with tf.control_dependencies([tf.debugging.assert_equal(wav.sample_rate, rate, message)]):
+        return tf.reduce_mean(wav.audio, axis=1)
+
+
+def tensor_windows(samples: Any, length: int, hop: int) -> Any:
+    """The windows of a tensor, float32 [N] to [windows, length], as :func:`windows.windows_of` cuts them."""
+    tf = import_tensorflow()
     count = 1 + tf.maximum(0, -(-(tf.size(samples) - length) // hop))
     missing = tf.maximum(0, (count - 1) * hop + length - tf.size(samples))
     return tf.signal.frame(tf.pad(samples, [[0, missing]]), length, hop)

@@ -22,7 +22,7 @@ _MAGICS = (
 )
 _RIFF_HEADER, _CHUNK_HEADER = 12, struct.Struct("<4sI")
 # What programs that write to a pipe put for a length that they do not know yet.
-_UNKNOWN_LENGTHS = frozenset((0, 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF))
+_UNKNOWN_LENGTHS = frozenset((0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF))
 _PAGE = struct.Struct("<4sBBqIIIB")  # RFC 3533, 6: "OggS", version, flags, position, serial, number, checksum, segments
 
 
@@ -62,6 +62,6 @@ def _missing_of_ogg(content: bytes) -> int:
     place = content.rfind(b"OggS")
     if place + _PAGE.size > len(content):
         return place + _PAGE.size - len(content)
-    segments = _PAGE.unpack_from(content, place)[-1]
+    segments: int = _PAGE.unpack_from(content, place)[-1]
     lengths = content[place + _PAGE.size : place + _PAGE.size + segments]
     return max(0, place + _PAGE.size + segments + sum(lengths) - len(content))
