@@ -183,22 +183,21 @@ def report(path: str, **options: Unpack[ReportArguments]) -> ReportResult:
 
 
 def samples(directory: str, **options: Unpack[SampleArguments]) -> int:
-    """Writes a small labelled set of real images; the same as ``beam-job samples``.
+    """Writes a small labelled set of examples; the same as ``beam-job samples``.
 
     Args:
       directory: A directory that does not exist or is empty; gets a folder per class, below folders for the splits.
       **options: The options of the command, by name.
 
     Returns:
-      The number of images.
+      The number of examples.
 
     Raises:
-      BeamJobError: the directory is not empty, or the packages with the images are not installed.
+      BeamJobError: the directory is not empty, or the packages that they are made from are not installed.
     """
-    from beam_job.modalities.image.samples import write_samples
+    from beam_job.modalities.samples import write_samples
 
-    chosen = group_of(SampleOptions, options)
-    return write_samples(directory, chosen.set, chosen.images_per_class, chosen.seed)
+    return write_samples(directory, group_of(SampleOptions, options))
 
 
 def _ignore(epoch: Epoch) -> None:

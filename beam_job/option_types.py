@@ -27,6 +27,10 @@ class ExtractArguments(TypedDict, total=False):
     signature: str | None
     tags: TagSet | str | None
     trust_model_code: bool
+    sample_rate: int | None
+    audio_window: float | None
+    audio_hop: float | None
+    normalize_audio: Literal["none", "peak", "standard"]
     image_size: ImageSize | int | str | None
     input_range: ValueRange | str | None
     preprocess: Literal["caffe", "tf", "torch"] | None
@@ -36,6 +40,7 @@ class ExtractArguments(TypedDict, total=False):
     decode: Literal["exact", "fast"]
     max_image_pixels: int
     max_text_bytes: int
+    max_audio_seconds: float
     float_range: ValueRange | str | None
     format: Sequence[str] | str
     num_shards: int | None
@@ -62,6 +67,10 @@ class ModelArguments(TypedDict, total=False):
     signature: str | None
     tags: TagSet | str | None
     trust_model_code: bool
+    sample_rate: int | None
+    audio_window: float | None
+    audio_hop: float | None
+    normalize_audio: Literal["none", "peak", "standard"]
     image_size: ImageSize | int | str | None
     input_range: ValueRange | str | None
     preprocess: Literal["caffe", "tf", "torch"] | None
@@ -94,6 +103,7 @@ class ReportArguments(TypedDict, total=False):
 class SampleArguments(TypedDict, total=False):
     """Options of samples."""
 
-    set: Literal["photographs", "digits"]
-    images_per_class: int
+    modality: str | None
+    set: Literal["photographs", "digits", "docstrings", "instruments"] | None
+    examples_per_class: int
     seed: int

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import beam_job
-from beam_job.modalities.image.samples import PHOTOGRAPHS, write_samples
+from beam_job.modalities.image.samples import PHOTOGRAPHS
 from beam_job.runtime.cache import CACHE_VARIABLE
 
 pytest.register_assert_rewrite(
@@ -48,7 +48,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
 def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """1,008 photographs in 12 class folders, without splits. Read only."""
     made = tmp_path_factory.mktemp("made") / "samples"
-    assert write_samples(str(made), "photographs", IMAGES_PER_CLASS) == IMAGES_PER_CLASS * len(PHOTOGRAPHS)
+    assert beam_job.samples(str(made), examples_per_class=IMAGES_PER_CLASS) == IMAGES_PER_CLASS * len(PHOTOGRAPHS)
     folder = tmp_path_factory.mktemp("photographs") / "samples"
     for path in made.glob("*/*/*.jpg"):
         (folder / path.parent.name).mkdir(parents=True, exist_ok=True)

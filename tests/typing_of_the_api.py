@@ -12,7 +12,7 @@ def accepted() -> None:
     beam_job.plan("in", "out", model="efficientnet-lite0").total.bit_length()
     beam_job.inspect_model("m", image_size=beam_job.ImageSize(224, 224))
     beam_job.report("out", sample=100)
-    beam_job.samples("photos", images_per_class=3)
+    beam_job.samples("photos", examples_per_class=3)
 
 
 def rejected() -> None:

@@ -1,4 +1,4 @@
-"""beam-job samples: a small labelled set of real images, made without a network."""
+"""beam-job samples: a small labelled set of examples, made without a network."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     """Writes the samples."""
     no_more(rest, "samples")
     count = api.samples(arguments.directory, **given_options(arguments, group_fields(SampleOptions)))
-    print(f"{count:,} images in {arguments.directory}")
+    print(f"{count:,} examples in {arguments.directory}")
     return 0

@@ -15,6 +15,8 @@ from beam_job.core.sharding import DEFAULT_EXAMPLES_PER_SHARD
 from beam_job.core.values import ImageSize, LayerChoice, SplitFractions, TagSet, ValueRange
 
 DEFAULT_MODEL = "efficientnet-lite0"
+# By the modality that the user names.
+DEFAULT_MODELS = {"image": DEFAULT_MODEL, "text": "all-minilm-l6-v2", "audio": "log-mel"}
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -60,14 +62,16 @@ class ModelOptions:
     """Which model, and what it does not declare itself."""
 
     model: str = option(
-        "An embedded model (efficientnet-lite0 to -lite2), a TF Hub or Kaggle handle (https://...), a SavedModel "
-        "directory or .tar.gz, a .keras or .h5 file, or keras:NAME for Keras Applications. Files may be on any "
-        "filesystem.",
-        DEFAULT_MODEL,
+        "An embedded model (efficientnet-lite0 to -lite2, all-minilm-l6-v2 for texts, log-mel for sounds), a TF Hub or "
+        "Kaggle handle (https://...), a SavedModel directory or .tar.gz, a .keras or .h5 file, or keras:NAME for Keras "
+        "Applications. Files may be on any filesystem. By default efficientnet-lite0, or with modality the embedded "
+        "model for it.",
+        "",
         metavar="M",
     )
     modality: str | None = option(
-        "What the model takes, where its input does not tell.",
+        "What the model takes, where its input does not tell; without model, the examples for which an embedded model "
+        "is wanted.",
         None,
         choices=MembersOf("beam_job.modalities.registry:MODALITIES"),
     )
@@ -161,6 +165,10 @@ class ModelOptions:
         choices=("bilinear", "antialias", "crop"),
         modality="image",
     )
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            object.__setattr__(self, "model", DEFAULT_MODELS.get(self.modality or "", DEFAULT_MODEL))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -351,16 +359,27 @@ class ReportOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SampleOptions:
-    """How a small labelled set of images is made."""
+    """How a small labelled set of examples is made."""
 
-    set: str = option(
-        "photographs: crops of twelve photographs, the splits from different parts of each. digits: 5,000 handwritten "
-        "digits, 500 of each at most.",
-        "photographs",
-        choices=("photographs", "digits"),
+    modality: str | None = option(
+        "What the examples are; by default image.",
+        None,
+        choices=MembersOf("beam_job.modalities.registry:MODALITIES"),
     )
-    images_per_class: int = option("Crops of each photograph, or images of each digit.", 50, metavar="N", minimum=1)
-    seed: int = option("Seed of the crops.", 0, metavar="N", minimum=0)
+    set: str | None = option(
+        "photographs: crops of twelve photographs, the splits from different parts of each. digits: 5,000 handwritten "
+        "digits, 500 of each at most. docstrings: what scikit-learn's documentation says of its functions, by topic. "
+        "instruments: synthetic sounds. By default the first one of the modality.",
+        None,
+        choices=("photographs", "digits", "docstrings", "instruments"),
+    )
+    examples_per_class: int = option(
+        "Crops of each photograph, images of each digit, texts of each topic at most, or sounds of each instrument.",
+        50,
+        metavar="N",
+        minimum=1,
+    )
+    seed: int = option("Seed of what is drawn.", 0, metavar="N", minimum=0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

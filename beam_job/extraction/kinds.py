@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from beam_job.core.errors import DecodeError, ExampleError, InputError
+from beam_job.core.options import DEFAULT_MODELS
 from beam_job.core.records import ExampleRef, PassedOver
 from beam_job.inputs.reading import read_example
 from beam_job.modalities.base import Modality
@@ -34,7 +35,8 @@ def check_kind(entries: Sequence[ExampleRef | PassedOver], model: ModelSpec, all
     if other is not None and other.name != model.modality.name:
         raise InputError(
             f"Expected an input of {model.modality.name} examples, since the model {model.handle} takes "
-            f"{model.modality.takes}; found {other.name} examples."
+            f"{model.modality.takes}; found {other.name} examples. Give --model for these, or --modality={other.name} "
+            f"without --model for {DEFAULT_MODELS.get(other.name, 'an embedded one')}."
         )
 
 

@@ -7,7 +7,7 @@ import math
 
 from beam_job.core.errors import BadReferenceError
 from beam_job.runtime import storage
-from beam_job.runtime.sound import import_soundfile
+from beam_job.runtime.sound import import_soundfile, open_sound
 
 # An end that is so many seconds behind that of the recording is one that was rounded.
 _ROUNDED = 0.5
@@ -55,7 +55,7 @@ def read_clip(uri: str, start: float, end: float | None) -> bytes:
     """
     soundfile = import_soundfile()
     try:
-        with storage.open_read(uri) as raw, soundfile.SoundFile(raw) as file:
+        with storage.open_read(uri) as raw, open_sound(raw) as file:
             rate = file.samplerate
             lasts = file.frames / rate
             last = lasts if end is None else end

@@ -296,7 +296,7 @@ def test_a_head_takes_wav_files_and_the_report_plays_sounds(
         np.testing.assert_allclose(serve(audio_bytes=tf.constant([content]))["probabilities"][0], row, rtol=1e-5)
     assert {"high", "low"} == set(result.classes)
     report = beam_job.report(str(features), report=str(tmp_path / "report.html"))
-    assert Path(report.report).read_text().count("data:audio/wav;base64,") >= COUNT
+    assert Path(report.report).read_text().count("data:audio/mpeg;base64,") >= COUNT
 
 
 def test_a_model_of_sounds_is_inspected(model: tuple[str, sounds.Ear], windows: tuple[dict[str, str], Call]) -> None:

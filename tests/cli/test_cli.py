@@ -46,7 +46,7 @@ WRONG = {
     "no config": (["extract", "--config=/no/where.yaml"], "There is no file at --config=/no/where.yaml."),
     "a bad runner option": (["extract", "--input=.", "--output=o", "--direct_num_workers=x"], "invalid int value: 'x'"),
     "an option of samples": (["samples", "d", "--sed=1"], "There is no option '--sed=1'"),
-    "no samples": (["samples", "d", "--images_per_class=0"], "--images_per_class is at least 1, found '0'"),
+    "no samples": (["samples", "d", "--examples_per_class=0"], "--examples_per_class is at least 1, found '0'"),
 }
 
 

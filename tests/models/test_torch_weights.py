@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from beam_job.core.errors import ModelError
-from beam_job.models.torch_weights import MAGIC, read_torch_weights
+from beam_job.models.embedded.torch_weights import MAGIC, read_torch_weights
 from beam_job.runtime.wheels import package_directory
 
 

@@ -18,6 +18,7 @@ import beam_job
 from beam_job.cli.main import main
 from beam_job.core.errors import InputError, UsageError
 from tests.support.browser import browser, chromium, requests
+from tests.support.embedded import embedded_or_skip
 from tests.support.required import skip_or_fail
 
 pytestmark = pytest.mark.timeout(300)
@@ -190,8 +191,26 @@ def test_a_missing_dataset_or_head_is_reported_in_one_sentence(tmp_path: Path, d
         beam_job.report(str(dataset), report=str(tmp_path / "page.html"), head=str(tmp_path))
 
 
+@pytest.mark.parametrize(("modality", "least"), [("text", 40), ("audio", 70)])
+def test_the_demo_of_another_modality(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], modality: str, least: float
+) -> None:
+    if modality == "text":
+        embedded_or_skip("all-minilm-l6-v2")
+    assert main(["demo", str(tmp_path / "demo"), f"--modality={modality}", "--examples_per_class=30"]) == 0
+    output = capsys.readouterr().out
+    accuracy = re.search(r"^head: accuracy ([\d.]+)%", output, re.MULTILINE)
+    assert accuracy
+    assert float(accuracy[1]) > least
+    agrees = re.search(r"agrees with the head on 8 examples: .* by at most (\S+)", output)
+    assert agrees
+    assert float(agrees[1]) < 1e-5
+    shown = {"text": "blockquote", "audio": "<audio controls"}[modality]
+    assert shown in (tmp_path / "demo/features-report.html").read_text()
+
+
 def test_the_demo_runs_from_samples_to_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", str(tmp_path / "demo"), "--images_per_class=12"]) == 0
+    assert main(["demo", str(tmp_path / "demo"), "--examples_per_class=12"]) == 0
     output = capsys.readouterr().out
     accuracy = re.search(r"^head: accuracy ([\d.]+)%", output, re.MULTILINE)
     assert accuracy

@@ -18,7 +18,7 @@ from beam_job.core.errors import (
 )
 from beam_job.core.records import Float32Array
 from beam_job.modalities.audio.signatures import missing_bytes, sound_format
-from beam_job.runtime.sound import import_soundfile, import_soxr
+from beam_job.runtime.sound import import_soundfile, import_soxr, open_sound
 
 # Samples of all channels that are decoded at a time.
 _BLOCK_SAMPLES = 1 << 18
@@ -48,7 +48,7 @@ def decode_sound(content: bytes, rate: int, max_seconds: float) -> Float32Array:
         raise CorruptExampleError(f"expected the whole {name} file, found one that is truncated by {missing} bytes")
     soundfile = import_soundfile()
     try:
-        with soundfile.SoundFile(io.BytesIO(content)) as file:
+        with open_sound(io.BytesIO(content)) as file:
             samples = _read(file, name, rate, max_seconds)
     except soundfile.SoundFileError as error:
         raise CorruptExampleError(f"the {name} file cannot be decoded: {_reason(error)}") from None

