@@ -67,8 +67,10 @@ def read_clip(uri: str, start: float, end: float | None) -> bytes:
                 raise BadReferenceError(f"expected a clip of at most {_LONGEST:g} s, found {start:g} to {last:g} s")
             first = round(start * rate)
             count = min(round(last * rate), file.frames) - first
-            file.seek(first)
-            samples = file.read(count, _KEPT.get(file.subtype, "float32"), always_2d=True)
+            # A seek within an MP3 is not exact, so that it is read from its start.
+            skipped = first if file.format == "MP3" else 0
+            file.seek(first - skipped)
+            samples = file.read(skipped + count, _KEPT.get(file.subtype, "float32"), always_2d=True)[skipped:]
             if len(samples) < count:
                 raise OSError(f"it ends after {(first + len(samples)) / rate:.2f} s, and announces {lasts:.2f} s")
     except soundfile.SoundFileError as error:

@@ -181,9 +181,16 @@ def test_a_run_killed_at_any_point_is_resumed_to_the_same_bytes(
 
 def test_clips_of_long_recordings(windows: tuple[dict[str, str], Call], tmp_path: Path) -> None:
     recording = tone(12.0, 7, 44_100, 2)
-    for name, kind, subtype in (("a.wav", "WAV", "PCM_16"), ("b.flac", "FLAC", "PCM_24"), ("c.wav", "WAV", "FLOAT")):
+    for name, kind, subtype in (
+        ("a.wav", "WAV", "PCM_16"),
+        ("b.flac", "FLAC", "PCM_24"),
+        ("c.wav", "WAV", "FLOAT"),
+        ("d.mp3", "MP3", None),
+    ):
         (tmp_path / name).write_bytes(encode(recording, 44_100, kind, subtype))
-    rows = [f"{name},{start},{start + 2.5},x" for name in ("a.wav", "b.flac", "c.wav") for start in (0, 2.5, 7)]
+    rows = [
+        f"{name},{start},{start + 2.5},x" for name in ("a.wav", "b.flac", "c.wav", "d.mp3") for start in (0, 2.5, 7)
+    ]
     bad = {"a.wav,9,20,x": "within the 12.00 s", "a.wav,13,,x": "within the", "a.wav,-1,2,x": "in seconds, from 0 on"}
     bad |= {
         "a.wav,3,2,x": "an end after the start",

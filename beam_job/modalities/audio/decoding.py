@@ -17,7 +17,7 @@ from beam_job.core.errors import (
     UnknownFormatError,
 )
 from beam_job.core.records import Float32Array
-from beam_job.modalities.audio.signatures import missing_bytes, sound_format
+from beam_job.modalities.audio.signatures import MP3, missing_bytes, sound_format
 from beam_job.runtime.sound import import_soundfile, import_soxr, open_sound
 
 # Samples of all channels that are decoded at a time.
@@ -70,6 +70,11 @@ def _read(file: Any, name: str, rate: int, max_seconds: float) -> Float32Array:
         raise _too_long(announced / file.samplerate, max_seconds)
     resample = _resampler(file.samplerate, rate)
     block = max(1, _BLOCK_SAMPLES // file.channels)
+    if name == MP3:
+        # Between two blocks soundfile seeks to where it is, which is not exact in an MP3. It is read as soundfile.read
+        # does, at once, from a seek to its start; it has two channels at most.
+        file.seek(0)
+        block = min(file.frames, int(limit) + 1)
     parts, read = [], 0
     while len(samples := file.read(block, "float32", always_2d=True)):
         read += len(samples)

@@ -30,6 +30,7 @@ _EPSILON = 1e-7
 _TRIALS = (48_000, 64_000)
 _PROBE_SECONDS, _PROBE_PEAK = 3.0, 0.1
 _PREVIEW_SECONDS, _PREVIEW_RATE = 2.0, 8000
+_PREVIEWED_SECONDS = 3600.0  # a longer recording has no preview
 _RATES = "16000, as most models of speech and of sound events take it"
 
 
@@ -129,7 +130,7 @@ class AudioModality(Modality):
     @classmethod
     def preview(cls, content: bytes) -> Preview | None:
         try:
-            samples = decode_sound(content, _PREVIEW_RATE, float("inf"))[: round(_PREVIEW_SECONDS * _PREVIEW_RATE)]
+            samples = decode_sound(content, _PREVIEW_RATE, _PREVIEWED_SECONDS)[: round(_PREVIEW_SECONDS * _PREVIEW_RATE)]
         except DecodeError:
             return None
         file = io.BytesIO()

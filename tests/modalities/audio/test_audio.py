@@ -127,6 +127,13 @@ def test_every_format_gives_the_samples_that_were_written(name: str) -> None:
     assert (np.sqrt(np.mean(differences**2)) if kind in ("OGG", "MP3") else differences.max()) <= tolerance
 
 
+@pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_long_file_is_decoded_as_if_at_once(kind: str, channels: int) -> None:
+    content = encode(tone(41.7, 6, RATE, channels), RATE, kind)
+    np.testing.assert_array_equal(decode_sound(content, RATE, LIMIT), decoded(content))
+
+
 @pytest.mark.parametrize("before", [8000, 11_025, 22_050, 44_100, 48_000, 96_000])
 def test_resampling_in_blocks_equals_resampling_at_once(before: int) -> None:
     content = encode(tone(7.3, 4, before, 2), before, "WAV", "FLOAT")
@@ -286,6 +293,6 @@ def test_a_preview_is_a_short_mp3_file() -> None:
     kind, _, encoded = preview.content.partition(";base64,")
     assert kind == "data:audio/mpeg"
     samples, rate = soundfile.read(io.BytesIO(base64.b64decode(encoded)))
-    assert len(samples) / rate == pytest.approx(2.0, abs=0.1)
+    assert len(samples) / rate == pytest.approx(2.0, abs=0.2)
     assert len(encoded) < 8000  # a page holds thousands of them
     assert AudioModality.preview(b"no sound") is None
