@@ -1,7 +1,7 @@
 """Compares the job with its peers: python -m benchmarks.bench, or `make bench`.
 
-Every contender extracts the same images with the same SavedModel to TFRecords, in a separate process, at three numbers
-of images. Rounds are interleaved, so a slowdown of the machine affects every contender. The time for one image is the
+Every contender extracts the same examples with the same SavedModel to TFRecords, in a separate process, at three
+numbers of examples. Rounds are interleaved, so a slowdown of the machine affects all. The time for one example is the
 startup time. The time for the middle number is the end-to-end time that a user waits for. The difference between the
 middle and the highest number gives the marginal rate, which excludes startup. Memory is the peak proportional set size
 of all processes of a contender. It is measured in a separate run, because frequent sampling slows down a timed run.
@@ -28,11 +28,14 @@ from beam_job.core.options import ModelOptions
 from beam_job.models.sources.selection import fetch_model
 from beam_job.runtime.cores import available_cores
 from beam_job.runtime.versions import library_versions
-from benchmarks.photographs import make_photographs, write_list
+from benchmarks.clips import MODEL_RATE, make_clips, make_model
+from benchmarks.peers.clips import decode as decode_clip
+from benchmarks.photographs import SIZES, make_photographs, write_list
+from benchmarks.texts import make_texts, write_table
 
 OURS = "beam_job"
 PEERS = ("loop", "tf_data", "run_inference", "ray_data", "daft_frame")
-COUNTS = {"small": (1, 1200, 3600), "large": (1, 300, 900)}
+COUNTS = {"small": (1, 1200, 3600), "large": (1, 300, 900), "texts": (1, 2000, 6000), "clips": (1, 200, 600)}
 # The flags in /proc/cpuinfo, on x86-64 and on ARM, that determine how fast an engine computes.
 _INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "bf16")
 _MEMORY_SAMPLING_SECONDS = 0.03
@@ -41,14 +44,18 @@ _TIMEOUT_SECONDS = 900
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A case of the comparison: photographs, precision, decode policy and contenders."""
+    """A case of the comparison: kind of examples, precision, decode policy and contenders."""
 
     name: str
     title: str
-    photographs: str
+    examples: str
     precision: str
     decode: str
     contenders: tuple[str, ...]
+
+    @property
+    def is_photographs(self) -> bool:
+        return self.examples in SIZES
 
 
 CASES = (
@@ -56,6 +63,10 @@ CASES = (
     Case("small-bf16", "500x375 photographs, bf16", "small", "bf16", "exact", (OURS, *PEERS[1:])),
     Case("large-exact", "12-megapixel photographs, fp32", "large", "fp32", "exact", (OURS, *PEERS)),
     Case("large-fast", "12-megapixel photographs, fp32, scaled", "large", "fp32", "fast", (OURS, *PEERS[1:])),
+    Case(
+        "texts", "texts of 4 to 48 words, all-minilm-l6-v2", "texts", "fp32", "exact", (OURS, *PEERS[:3], "mltransform")
+    ),
+    Case("clips", "clips of 10 s, YAMNet's architecture", "clips", "fp32", "exact", (OURS, *PEERS[:3])),
 )
 
 TITLES = {case.name: case.title for case in CASES}
@@ -64,12 +75,17 @@ TITLES = {case.name: case.title for case in CASES}
 def command(contender: str, case: Case, images: Path, output: Path, model: str) -> list[str]:
     """The command line of a contender."""
     if contender == OURS:
-        options = ["--model", model, "--input_range=0,1", f"--precision={case.precision}", f"--decode={case.decode}"]
+        options = ["--model", model, f"--precision={case.precision}"]
+        if case.is_photographs:
+            options += ["--input_range=0,1", f"--decode={case.decode}"]
+        elif case.examples == "clips":
+            options.append(f"--sample_rate={MODEL_RATE}")
         source = ["--input", str(images.with_suffix(".csv")), "--output", str(output)]
         return [sys.executable, "-m", "beam_job", "extract", *source, *options]
     options = [f"--precision={case.precision}", f"--decode={case.decode}"]
     source = ["--images", str(images), "--output", str(output), "--model", model]
-    return [sys.executable, "-m", f"benchmarks.peers.{contender}", *source, *options]
+    module = [contender] if case.is_photographs else [case.examples, contender]
+    return [sys.executable, "-m", f"benchmarks.peers.{module[0]}", *module[1:], *source, *options]
 
 
 def run(arguments: list[str]) -> float:
@@ -111,33 +127,62 @@ def min_cosine(output: Path, reference: dict[str, np.ndarray]) -> float:
     for record in tf.data.TFRecordDataset([str(path) for path in sorted(output.glob("*.tfrecord"))]):
         fields = tf.train.Example.FromString(record.numpy()).features.feature
         stored = np.array(fields["feature"].float_list.value)
-        expected = reference[fields["id"].bytes_list.value[0].decode().rpartition(":")[2]]
+        expected = reference[_example(fields["id"].bytes_list.value[0].decode())]
         cosine = float(stored @ expected / np.linalg.norm(stored) / np.linalg.norm(expected))
         smallest = min(smallest, cosine)
     return smallest
 
 
-def direct_features(model: str, images: list[tuple[Path, int]]) -> dict[str, np.ndarray]:
-    """The feature vector of each path, by a direct call of the model on the tutorial's pixels."""
+def _example(example_id: str) -> str:
+    """The path or the text in an id, which may begin with a number and a colon."""
+    number, colon, rest = example_id.partition(":")
+    return rest if colon and number.isdigit() else example_id
+
+
+def direct_features(kind: str, model: str, examples: list[tuple[Any, int]]) -> dict[str, np.ndarray]:
+    """The feature vector of each path or text, by a direct call of the model, as a tutorial does it."""
     import tensorflow as tf
 
+    if kind == "texts":
+        import tensorflow_text  # noqa: F401 - the model has its operations
+
     loaded: Any = tf.saved_model.load(model)
-    features = {}
-    for path, _ in images:
-        pixels = tf.image.resize(tf.io.decode_jpeg(path.read_bytes(), channels=3), (224, 224)) / 255.0
-        features[str(path)] = loaded(pixels[tf.newaxis], training=False).numpy()[0].astype(np.float64)
-    return features
+
+    def direct(example: Any) -> Any:
+        if kind == "texts":
+            return loaded(tf.constant([example]))[0]
+        if kind == "clips":
+            return tf.reduce_mean(loaded(decode_clip(str(example))), axis=0)
+        pixels = tf.image.resize(tf.io.decode_jpeg(example.read_bytes(), channels=3), (224, 224)) / 255.0
+        return loaded(pixels[tf.newaxis], training=False)[0]
+
+    return {str(example): direct(example).numpy().astype(np.float64) for example, _ in examples}
 
 
-def measure(case: Case, model: str, work: Path, rounds: int) -> dict[str, Any]:
+def make_examples(kind: str, work: Path) -> list[tuple[Any, int]]:
+    """The examples of a kind, a path or a text with its label."""
+    if kind == "texts":
+        return list(make_texts(work))
+    return list(make_clips(work) if kind == "clips" else make_photographs(work, kind))
+
+
+def model_for(kind: str, work: Path) -> str:
+    """The SavedModel for a kind of examples."""
+    if kind == "clips":
+        return make_model(work)
+    return fetch_model(ModelOptions(modality="text" if kind == "texts" else None)).path
+
+
+def measure(case: Case, work: Path, rounds: int) -> dict[str, Any]:
     """Measures all contenders of a case, round by round."""
-    images = make_photographs(work, case.photographs)
-    counts = COUNTS[case.photographs]
-    lists = {count: work / f"{case.photographs}-{count}.txt" for count in counts}
+    model, examples = model_for(case.examples, work), make_examples(case.examples, work)
+    counts = COUNTS[case.examples]
+    is_texts = case.examples == "texts"
+    lists = {count: work / f"{case.examples}-{count}.{'csv' if is_texts else 'txt'}" for count in counts}
     for count, path in lists.items():
-        write_list(path, images, count)
+        (write_table if is_texts else write_list)(path, examples, count)
     middle, output = lists[counts[1]], work / "output"
-    reference = direct_features(model, images)
+    reference = direct_features(case.examples, model, examples)
     runs: dict[str, dict[int, list[float]]] = {name: {c: [] for c in counts} for name in case.contenders}
     megabytes, cosines, ceilings = {}, {}, []
     for name in case.contenders:
@@ -148,7 +193,8 @@ def measure(case: Case, model: str, work: Path, rounds: int) -> dict[str, Any]:
         megabytes[name] = peak_megabytes(arguments)
         print(f"{case.name} {name}: {megabytes[name]:.0f} MB", flush=True)
     for number in range(rounds):
-        ceilings.append(ceiling(case, middle))  # right before the job, since the speed of the machine may change later
+        if case.is_photographs:  # right before the job, since the speed of the machine may change later
+            ceilings.append(ceiling(case, middle))
         for name in case.contenders:
             for count in counts:
                 shutil.rmtree(output, ignore_errors=True)
@@ -159,7 +205,7 @@ def measure(case: Case, model: str, work: Path, rounds: int) -> dict[str, Any]:
     return {
         "counts": counts,
         "rounds": rounds,
-        "ceiling": statistics.median(ceilings),
+        "ceiling": statistics.median(ceilings) if ceilings else None,
         "contenders": {
             name: {**speed(times, counts), "peak_megabytes": megabytes[name], "min_cosine": cosines[name]}
             for name, times in runs.items()
@@ -210,7 +256,7 @@ def main() -> None:
     parser.add_argument("--cases", nargs="*", default=[case.name for case in CASES])
     args = parser.parse_args()
     work = Path(args.work).resolve()
-    model = fetch_model(ModelOptions()).path
+    work.mkdir(parents=True, exist_ok=True)
     cpu_flags = instructions()
     results: dict[str, Any] = {
         "cores": available_cores(),
@@ -222,14 +268,15 @@ def main() -> None:
         if case.precision == "bf16" and not any("bf16" in name for name in cpu_flags):
             print(f"{case.name} is skipped: this CPU does not support bfloat16", flush=True)
         elif case.name in args.cases:
-            results["cases"][case.name] = measure(case, model, work, args.rounds)
+            results["cases"][case.name] = measure(case, work, args.rounds)
             Path(args.results).write_text(json.dumps(results, indent=1) + "\n")
     for name, result in results["cases"].items():
-        print(f"\n{name} (ceiling {result['ceiling']:.0f} images/s)")
+        bound = f" (ceiling {result['ceiling']:.0f} examples/s)" if result["ceiling"] else ""
+        print(f"\n{name}{bound}")
         for contender, row in result["contenders"].items():
             print(
-                f"  {contender:14} {row['marginal_rate']:7.1f} images/s   "
-                f"one image {row['one_image_seconds']:5.1f} s   end to end {row['whole_seconds']:6.1f} s   "
+                f"  {contender:14} {row['marginal_rate']:7.1f} examples/s   "
+                f"one example {row['one_image_seconds']:5.1f} s   end to end {row['whole_seconds']:6.1f} s   "
                 f"{row['peak_megabytes']:6.0f} MB   min cosine {row['min_cosine']:.6f}"
             )
 

@@ -39,6 +39,8 @@ KNOWS = {
     "PIL": ("modalities/image/",),
     "simplejpeg": ("modalities/image/",),
     "sklearn": ("reporting/",),
+    "soundfile": ("runtime/sound",),
+    "soxr": ("runtime/sound",),
 }
 # Words that only some rooms may say, likewise; besides the public names and their types.
 SAYS = {

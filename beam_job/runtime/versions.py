@@ -5,7 +5,17 @@ from __future__ import annotations
 import importlib.metadata
 
 NOT_INSTALLED = "not installed"
-_LIBRARIES = ("keras", "numpy", "openvino", "pillow", "simplejpeg", "tensorflow", "tensorflow-text")
+_LIBRARIES = (
+    "keras",
+    "numpy",
+    "openvino",
+    "pillow",
+    "simplejpeg",
+    "soundfile",
+    "soxr",
+    "tensorflow",
+    "tensorflow-text",
+)
 # TensorFlow is published under several names (https://www.tensorflow.org/install/pip).
 _DISTRIBUTIONS = {"tensorflow": ("tensorflow", "tensorflow-cpu", "tensorflow-intel", "tensorflow-macos", "tf-nightly")}
 

@@ -68,10 +68,17 @@ def write_examples(path: Path, rows: Iterable[tuple[Any, int, str]]) -> None:
 
     with tf.io.TFRecordWriter(str(path)) as writer:
         for feature, label, name in rows:
-            fields = {
-                "feature": tf.train.Feature(float_list=tf.train.FloatList(value=feature.tolist())),
-                "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-                "id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[name.encode()])),
-            }
-            example = tf.train.Example(features=tf.train.Features(feature=fields))
-            writer.write(example.SerializeToString())
+            writer.write(pack(feature, label, name))
+
+
+def pack(feature: Any, label: int, name: str) -> bytes:
+    """A feature vector, a label and an id as a serialised example."""
+    import tensorflow as tf
+
+    values = feature if isinstance(feature, list) else feature.tolist()
+    fields = {
+        "feature": tf.train.Feature(float_list=tf.train.FloatList(value=values)),
+        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+        "id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[name.encode()])),
+    }
+    return bytes(tf.train.Example(features=tf.train.Features(feature=fields)).SerializeToString())

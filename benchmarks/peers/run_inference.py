@@ -9,7 +9,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, PredictionResult, RunInference
 
-from benchmarks.peers.common import BATCH, CORES, arguments, decode, load_model, read_list
+from benchmarks.peers.common import BATCH, CORES, arguments, decode, load_model, pack, read_list
 
 Row = tuple[str, int]
 
@@ -40,19 +40,6 @@ def read(row: Row, policy: str) -> tuple[Row, np.ndarray]:
     return row, decode(tf.io.read_file(row[0]), policy).numpy()
 
 
-def pack(result: tuple[Row, PredictionResult]) -> bytes:
-    """A row with its feature vector, as a serialised example."""
-    import tensorflow as tf
-
-    (path, label), prediction = result
-    fields = {
-        "feature": tf.train.Feature(float_list=tf.train.FloatList(value=prediction.inference.tolist())),
-        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-        "id": tf.train.Feature(bytes_list=tf.train.BytesList(value=[path.encode()])),
-    }
-    return bytes(tf.train.Example(features=tf.train.Features(feature=fields)).SerializeToString())
-
-
 def main() -> None:
     """Runs the peer."""
     args = arguments()
@@ -65,7 +52,7 @@ def main() -> None:
             | beam.Reshuffle()
             | beam.Map(read, args.decode)
             | RunInference(handler)
-            | beam.Map(pack)
+            | beam.Map(lambda pair: pack(pair[1].inference, pair[0][1], pair[0][0]))
             | beam.io.WriteToTFRecord(f"{args.output}/features", file_name_suffix=".tfrecord")
         )
 

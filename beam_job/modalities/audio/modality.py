@@ -130,7 +130,9 @@ class AudioModality(Modality):
     @classmethod
     def preview(cls, content: bytes) -> Preview | None:
         try:
-            samples = decode_sound(content, _PREVIEW_RATE, _PREVIEWED_SECONDS)[: round(_PREVIEW_SECONDS * _PREVIEW_RATE)]
+            samples = decode_sound(content, _PREVIEW_RATE, _PREVIEWED_SECONDS)[
+                : round(_PREVIEW_SECONDS * _PREVIEW_RATE)
+            ]
         except DecodeError:
             return None
         file = io.BytesIO()
