@@ -25,19 +25,20 @@ def main() -> None:
     results = json.loads(Path(args.results).read_text())
     # Keep text as text, and make the file reproducible: the same results give the same bytes.
     plt.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "benchmarks", "font.size": 9})
-    figure, panels = plt.subplots(2, 2, figsize=(9, 5.2), layout="constrained")
+    figure, panels = plt.subplots(3, 2, figsize=(9, 7.8), layout="constrained")
     for panel, (name, case) in zip(panels.flat, results["cases"].items(), strict=False):
         contenders = dict(reversed(case["contenders"].items()))
         rates = [row["marginal_rate"] for row in contenders.values()]
         colours = [OUR_COLOUR if contender == OURS else OTHERS_COLOUR for contender in contenders]
         bars = panel.barh(list(contenders), rates, color=colours)
         panel.bar_label(bars, [f"{rate:.0f}" for rate in rates], padding=3)
-        panel.axvline(case["ceiling"], color=LIMIT_COLOUR, linestyle=":", linewidth=1)
+        if case["ceiling"]:
+            panel.axvline(case["ceiling"], color=LIMIT_COLOUR, linestyle=":", linewidth=1)
         panel.set_title(TITLES[name], fontsize=10)
         panel.spines[["top", "right"]].set_visible(False)
         panel.margins(x=0.12)
     figure.supxlabel(
-        f"images per second on {results['cores']} cores; dotted: decoding and the engine alone", fontsize=9
+        f"examples per second on {results['cores']} cores; dotted: decoding and the engine alone", fontsize=9
     )
     figure.savefig(args.chart, metadata={"Date": None})
 

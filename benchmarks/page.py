@@ -19,7 +19,7 @@ def table(name: str, case: dict[str, Any]) -> str:
     rows = [
         f"### {TITLES[name]}",
         "",
-        f"| | images/s | range | 1 image | {middle:,} images | peak memory | minimum cosine |",
+        f"| | examples/s | range | 1 example | {middle:,} examples | peak memory | minimum cosine |",
         "|---|---|---|---|---|---|---|",
     ]
     for contender, result in case["contenders"].items():
@@ -35,7 +35,8 @@ def table(name: str, case: dict[str, Any]) -> str:
             f"{result['min_cosine']:.6f}",
         )
         rows.append(f"| {' | '.join(cells)} |")
-    rows.append(f"| ceiling: decoding and the engine alone | {case['ceiling']:.0f} | | | | | |")
+    if case["ceiling"]:
+        rows.append(f"| ceiling: decoding and the engine alone | {case['ceiling']:.0f} | | | | | |")
     return "\n".join([*rows, "", ratios(case), ""])
 
 
@@ -50,8 +51,10 @@ def ratios(case: dict[str, Any]) -> str:
     paragraph = (
         f"Compared with the best peer in each column: {ours['marginal_rate'] / rate:.2f} times the rate, "
         f"{whole / ours['whole_seconds']:.2f} times as fast end to end, {ours['peak_megabytes'] / memory:.2f} times "
-        f"the peak memory. The rate is {ours['marginal_rate'] / case['ceiling']:.0%} of the ceiling."
+        f"the peak memory."
     )
+    if case["ceiling"]:
+        paragraph += f" The rate is {ours['marginal_rate'] / case['ceiling']:.0%} of the ceiling."
     if loop:
         paragraph += (
             f" Compared with the tutorial's loop: {ours['marginal_rate'] / loop['marginal_rate']:.2f} times the rate."

@@ -102,14 +102,7 @@ def run_model(
         if len(examples) == 1:
             return [error]
         return [outcome for example in examples for outcome in run_model([example], model, engine, batch_size)]
-    for name, values in found[0].items():
-        if not _fits(values.shape, model.outputs[name]):
-            raise ModelError(
-                f"Expected {name} of the shape {list(model.outputs[name])} for every example, found "
-                f"{list(values.shape)}; the shape that the model {model.handle} answers with depends on the example. "
-                f"Pool it with avg or max, as --layer=NAME:avg."
-            )
-    return [_checked(features) for features in found]
+    return [_checked(features, model) for features in found]
 
 
 def _rows(rows: Sequence[npt.NDArray[Any]], model: ModelSpec, engine: Engine) -> list[Features]:
@@ -135,14 +128,20 @@ def _windowed(
     ]
 
 
-def _checked(features: Features) -> Features | ModelRejectedError:
-    if not all(values.size for values in features.values()):
-        return ModelRejectedError(_NO_FRAMES)
-    return (
-        features
-        if all(bool(np.isfinite(values).all()) for values in features.values())
-        else ModelRejectedError(_NOT_FINITE)
-    )
+def _checked(features: Features, model: ModelSpec) -> Features | ModelRejectedError:
+    """The features of an example, or why they cannot be stored."""
+    for name, values in features.items():
+        if not _fits(values.shape, model.outputs[name]):
+            raise ModelError(
+                f"Expected {name} of the shape {list(model.outputs[name])} for every example, found "
+                f"{list(values.shape)}: the shape that the model {model.handle} answers with depends on the example. "
+                f"Pool it with avg or max, as --layer=NAME:avg."
+            )
+        if not values.size:
+            return ModelRejectedError(_NO_FRAMES)
+        if not np.isfinite(values).all():
+            return ModelRejectedError(_NOT_FINITE)
+    return features
 
 
 def probe_model(model: ModelSpec, engine: Engine, batch_size: int) -> None:

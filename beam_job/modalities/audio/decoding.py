@@ -23,6 +23,8 @@ from beam_job.runtime.sound import import_soundfile, import_soxr, open_sound
 # Samples of all channels that are decoded at a time.
 _BLOCK_SAMPLES = 1 << 18
 _RESAMPLER = "HQ"
+# NumPy sums so many numbers in pairs.
+_PAIRWISE = 8
 
 
 def decode_sound(content: bytes, rate: int, max_seconds: float) -> Float32Array:
@@ -80,11 +82,26 @@ def _read(file: Any, name: str, rate: int, max_seconds: float) -> Float32Array:
         read += len(samples)
         if read > limit:
             raise _too_long(read / file.samplerate, max_seconds)
-        parts.append(resample(samples.mean(axis=1), False))
+        parts.append(resample(_mono(samples), False))
     parts.append(resample(np.zeros(0, np.float32), True))
     if announced is not None and read < announced:
         raise CorruptExampleError(f"expected {announced} samples, as the {name} file announces, found {read}")
     return np.concatenate(parts)
+
+
+def _mono(samples: Float32Array) -> Float32Array:
+    """The mean of the channels, float32 [N, C] to [N]: ``samples.mean(axis=1)``, bit for bit.
+
+    For a few channels NumPy takes twenty times as long as a sum by channels; from eight on it sums in another order.
+    """
+    count = samples.shape[1]
+    if count >= _PAIRWISE:
+        return np.asarray(samples.mean(axis=1))
+    total = samples[:, 0].copy()
+    for channel in range(1, count):
+        total += samples[:, channel]
+    total /= count
+    return total
 
 
 def _resampler(before: int, after: int) -> Any:

@@ -127,6 +127,13 @@ def test_every_format_gives_the_samples_that_were_written(name: str) -> None:
     assert (np.sqrt(np.mean(differences**2)) if kind in ("OGG", "MP3") else differences.max()) <= tolerance
 
 
+@pytest.mark.parametrize("channels", range(1, 13))
+def test_channels_are_averaged_as_numpy_does(channels: int) -> None:
+    samples = np.random.default_rng(channels).uniform(-1, 1, (5000, channels)).astype(np.float32)
+    content = encode(samples[:, 0] if channels == 1 else samples, RATE, "WAV", "FLOAT")
+    np.testing.assert_array_equal(decode_sound(content, RATE, LIMIT), samples.mean(axis=1))
+
+
 @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3", "AIFF"])
 @pytest.mark.parametrize("channels", [1, 2])
 def test_a_long_file_is_decoded_as_if_at_once(kind: str, channels: int) -> None:
