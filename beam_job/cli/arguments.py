@@ -16,7 +16,7 @@ from beam_job.runtime import storage
 def add_option(parser: Any, field: Field) -> None:
     """Adds an argument for an option; its value stays text until :func:`given_options` checks it."""
     help_text = field.metadata["help"].replace("%", "%%")
-    if field.default not in (None, False) and isinstance(field.default, (str, int, float)):
+    if field.default not in (None, False, "") and isinstance(field.default, (str, int, float)):
         help_text += f" Default: {field.default}."
     how: dict[str, Any] = {"metavar": metavar_of(field), "help": help_text}
     if value_type(field) is bool:

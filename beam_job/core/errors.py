@@ -19,7 +19,7 @@
         │   ├── CorruptExampleError
         │   └── ExampleTooLargeError
         ├── UnknownLabelError       the label is not in the given vocabulary
-        └── ModelRejectedError      the model refused the example, or answered with NaN or infinity
+        └── ModelRejectedError      the model refused the example, or answered with NaN, infinity or no frame
 
 A message is one or two sentences for the person at the terminal: what was expected, what was found, what to do.
 """
@@ -114,7 +114,7 @@ class DecodeError(ExampleError):
 
 
 class EmptyFileError(DecodeError):
-    """The file has no bytes, or the text no letters."""
+    """The file has no bytes, the text no letters, or the sound only zeros."""
 
 
 class UnknownFormatError(DecodeError):
@@ -136,7 +136,7 @@ class UnknownLabelError(ExampleError):
 
 
 class ModelRejectedError(ExampleError):
-    """The model refused the example, or answered with NaN or infinity."""
+    """The model refused the example, or answered with NaN, infinity or no frame."""
 
     stage = "model"
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from beam_job.core.errors import BadReferenceError
 from beam_job.runtime import storage
-from beam_job.runtime.sound import import_soundfile, open_sound
+from beam_job.runtime.sound import announced_length, import_soundfile, open_sound, sound_blocks
 
 # An end that is so many seconds behind that of the recording is one that was rounded.
 _ROUNDED = 0.5
@@ -56,25 +60,48 @@ def read_clip(uri: str, start: float, end: float | None) -> bytes:
     soundfile = import_soundfile()
     try:
         with storage.open_read(uri) as raw, open_sound(raw) as file:
-            rate = file.samplerate
-            lasts = file.frames / rate
-            last = lasts if end is None else end
-            if start >= lasts or last > lasts + _ROUNDED:
-                raise BadReferenceError(
-                    f"expected a clip within the {lasts:.2f} s of {uri}, found {start:g} to {last:g} s"
-                )
-            if last - start > _LONGEST:
-                raise BadReferenceError(f"expected a clip of at most {_LONGEST:g} s, found {start:g} to {last:g} s")
-            first = round(start * rate)
-            count = min(round(last * rate), file.frames) - first
-            # A seek within an MP3 is not exact, so that it is read from its start.
-            skipped = first if file.format == "MP3" else 0
-            file.seek(first - skipped)
-            samples = file.read(skipped + count, _KEPT.get(file.subtype, "float32"), always_2d=True)[skipped:]
-            if len(samples) < count:
-                raise OSError(f"it ends after {(first + len(samples)) / rate:.2f} s, and announces {lasts:.2f} s")
+            samples = _samples(file, uri, start, end)
+            rate, subtype = file.samplerate, file.subtype
     except soundfile.SoundFileError as error:
         raise OSError(f"it is no sound, or is damaged: {getattr(error, 'error_string', error)}") from None
     cut = io.BytesIO()
-    soundfile.write(cut, samples, rate, file.subtype if file.subtype in _KEPT else "FLOAT", format="WAV")
+    soundfile.write(cut, samples, rate, subtype if subtype in _KEPT else "FLOAT", format="WAV")
     return cut.getvalue()
+
+
+def _samples(file: Any, uri: str, start: float, end: float | None) -> npt.NDArray[Any]:
+    """The samples of a clip, [n, channels]; memory holds no more than the file has of them."""
+    rate, announced = file.samplerate, announced_length(file)
+    first = round(start * rate)
+    stop = first + round(_LONGEST * rate) + 1
+    if announced is not None:
+        _check_within(uri, start, end, announced / rate)
+        stop = min(announced, stop)
+    last = stop if end is None else min(round(end * rate), stop)
+    passed = 0
+    # A seek within an MP3 is not exact, and one in a recording of unknown length may fail.
+    if announced is not None and file.format != "MP3":
+        file.seek(first)
+        passed = first
+    parts = []
+    for block in sound_blocks(file, _KEPT.get(file.subtype, "float32")):
+        if passed + len(block) > first:
+            parts.append(block[max(0, first - passed) : last - passed])
+        passed += len(block)
+        if passed >= last:
+            break
+    if announced is None:
+        _check_within(uri, start, end, passed / rate)
+    elif passed < last:
+        raise OSError(f"it ends after {passed / rate:.2f} s, and announces {announced / rate:.2f} s")
+    samples = np.concatenate(parts) if parts else np.zeros((0, file.channels))
+    if len(samples) > _LONGEST * rate:
+        raise BadReferenceError(f"expected a clip of at most {_LONGEST:g} s, found one of {uri} that is longer")
+    return samples
+
+
+def _check_within(uri: str, start: float, end: float | None, lasts: float) -> None:
+    """Checks that a clip is in a recording of so many seconds."""
+    if start >= lasts or (end is not None and end > lasts + _ROUNDED):
+        found = f"{start:g} s to the end" if end is None else f"{start:g} to {end:g} s"
+        raise BadReferenceError(f"expected a clip within the {lasts:.2f} s of {uri}, found {found}")

@@ -57,7 +57,7 @@ class Manifest(Source):
         if isinstance(rows[0], BadRow):
             return []
         if not any(name in rows[0] for name in self._contents):
-            known = ", ".join((_URI, self._text_column, *_OTHER_COLUMNS))
+            known = ", ".join((_URI, self._text_column, *_OTHER_COLUMNS, "start", "end"))
             raise InputError(
                 f"Expected the manifest {self.path!r} to have the columns {known} (only {' or '.join(self._contents)} "
                 f"is needed), found {', '.join(map(readable_id, rows[0])) or 'none'}; rename the column that holds the "
@@ -134,7 +134,7 @@ def _file_ref(row: Row, root: str, files: ExampleFiles, needed: str) -> ExampleR
     start, end = clip_of(_seconds(row, "start"), _seconds(row, "end")) if files.clips else (None, None)
     if start is not None:
         assigned["group"] = assigned["group"] or name
-        name = f"{name}:{start:g}-{'' if end is None else f'{end:g}'}"
+        name = f"{name}:{_plain(start)}-{'' if end is None else _plain(end)}"
     version = storage.version_of(uri)
     return ExampleRef(id=_text(row, "id") or name, uri=uri, version=version, start=start, end=end, **assigned)
 
@@ -197,6 +197,11 @@ def _text(row: Row, column: str) -> str | None:
     if column != _URI and _is_not_utf_8(text):
         raise BadReferenceError(f"expected {column} in UTF-8, found {readable_id(text)!r}; save the manifest as UTF-8")
     return text
+
+
+def _plain(seconds: float) -> str:
+    """A number as people write it: 2 for 2.0, and all digits of others."""
+    return repr(seconds).removesuffix(".0")
 
 
 def _seconds(row: Row, column: str) -> str | None:

@@ -13,8 +13,8 @@ from beam_job.core.records import FeatureRecord, Float32Array, Shape
 from beam_job.runtime import storage
 from beam_job.runtime.tensorflow import import_tensorflow
 
-# Records per batch of a loaded dataset: parsing a batch costs a fraction of parsing one by one.
-LOADED_AT_ONCE = 256
+# Records per batch of a loaded dataset: parsing a batch costs a fraction of parsing one by one. Frames may be many.
+_LOADED_AT_ONCE, _FRAMED_AT_ONCE = 256, 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +28,11 @@ class RecordSchema:
 
     features: Mapping[str, Shape]
     labels: Sequence[str]
+
+    @property
+    def loaded_at_once(self) -> int:
+        """How many records are parsed at once when a dataset is loaded."""
+        return _FRAMED_AT_ONCE if any(None in shape for shape in self.features.values()) else _LOADED_AT_ONCE
 
     def fits(self, features: Mapping[str, Float32Array]) -> bool:
         """Whether features, flattened, are those of an example."""
@@ -128,7 +133,7 @@ class ShardFormat(abc.ABC):
         signature = {name: tf.TensorSpec(shape, tf.float32) for name, shape in schema.features.items()}
         return tf.data.Dataset.from_generator(
             records, output_signature={**signature, "label": tf.TensorSpec([], tf.int64)}
-        ).ragged_batch(LOADED_AT_ONCE)
+        ).ragged_batch(schema.loaded_at_once)
 
 
 def file_bytes(shard_format: type[ShardFormat], records: Sequence[FeatureRecord], schema: RecordSchema) -> int:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Iterator
 from typing import Any, BinaryIO
+
+import numpy.typing as npt
 
 from beam_job.core.errors import UsageError
 
+# Samples of all channels that are decoded at a time.
+_BLOCK_SAMPLES = 1 << 18
+_UNKNOWN = (1 << 63) - 1  # SF_COUNT_MAX of libsndfile
 _MISSING = 'Sounds need the packages soundfile and soxr; install them with: pip install "beam_job[audio]"'
 
 
@@ -51,6 +57,24 @@ def open_sound(file: BinaryIO) -> contextlib.AbstractContextManager[Any]:
     """
     opened: contextlib.AbstractContextManager[Any] = import_soundfile().SoundFile(_Bounded(file))
     return opened
+
+
+def announced_length(file: Any) -> int | None:
+    """How many samples of each channel an open sound announces; None for one that was written to a pipe."""
+    known = 0 <= file.frames < _UNKNOWN
+    return int(file.frames) if known else None
+
+
+def sound_blocks(file: Any, dtype: str = "float32") -> Iterator[npt.NDArray[Any]]:
+    """The samples of an open sound from where it is to its end, [n, channels], a bounded number at a time.
+
+    Between two reads soundfile seeks to where it is, if it may. That is not exact in an MP3, and fails in a FLAC of
+    unknown length, so it may not.
+    """
+    file.seekable = lambda: False
+    size = max(1, _BLOCK_SAMPLES // file.channels)
+    while len(block := file.read(size, dtype, always_2d=True)):
+        yield block
 
 
 def import_soxr() -> Any:

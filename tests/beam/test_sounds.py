@@ -215,6 +215,35 @@ def test_clips_of_long_recordings(windows: tuple[dict[str, str], Call], tmp_path
     assert {"a.wav:10-", "a.wav:0-1.5", "a.wav"} <= found.keys()
 
 
+def test_clips_of_recordings_that_lie_or_do_not_tell(windows: tuple[dict[str, str], Call], tmp_path: Path) -> None:
+    whole = tone(6.0, 3)
+    piped = bytearray(encode(whole, RATE, "FLAC"))
+    piped[21] &= 0xF0
+    piped[22:26] = bytes(4)
+    lying = bytearray(encode(whole, RATE, "FLAC"))
+    lying[21] |= 0x0F
+    lying[22:26] = b"\xff" * 4
+    (tmp_path / "piped.flac").write_bytes(piped)
+    (tmp_path / "lying.flac").write_bytes(lying)
+    rows = ["piped.flac,1,2.5", "piped.flac,4,", "piped.flac,4,6.2", "piped.flac,5,9", "lying.flac,0,3599"]
+    (tmp_path / "clips.csv").write_text("\n".join(["uri,start,end", *rows]))
+    beam_job.extract(str(tmp_path / "clips.csv"), str(tmp_path / "out"), max_error_rate=1, **windows[0])
+    found, errors = records_of(tmp_path / "out"), error_rows_of(tmp_path / "out")
+    assert set(found) == {"piped.flac:1-2.5", "piped.flac:4-", "piped.flac:4-6.2"}
+    np.testing.assert_array_equal(found["piped.flac:4-"]["feature"], found["piped.flac:4-6.2"]["feature"])
+    part = decoded(encode(whole, RATE, "FLAC"))[RATE : RATE * 5 // 2]
+    np.testing.assert_allclose(found["piped.flac:1-2.5"]["feature"], windows[1](part).numpy()[0], rtol=1e-4, atol=1e-4)
+    assert "within the 6.00 s" in errors["piped.flac:5-9"]["message"]
+    assert "it ends after 6.00 s" in errors["lying.flac:0-3599"]["message"]
+
+
+def test_ids_of_clips_have_all_digits(windows: tuple[dict[str, str], Call], tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(encode(tone(1.0)))
+    (tmp_path / "clips.csv").write_text("uri,start,end\na.wav,0.1234567,0.5\na.wav,0.1234568,0.5\n")
+    beam_job.extract(str(tmp_path / "clips.csv"), str(tmp_path / "out"), **windows[0])
+    assert set(records_of(tmp_path / "out")) == {"a.wav:0.1234567-0.5", "a.wav:0.1234568-0.5"}
+
+
 def test_clips_of_a_recording_stay_in_one_split(windows: tuple[dict[str, str], Call], tmp_path: Path) -> None:
     rows = []
     for number in range(8):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from beam_job.core.errors import ModelError
+from beam_job.core.errors import FlagNeededError, ModelError
 from beam_job.core.options import ModelOptions
 from beam_job.core.values import LayerChoice
 from beam_job.modalities.image.preprocessing import UNIT
@@ -15,6 +15,7 @@ from tests.support.bucket import Bucket
 from tests.support.hub_server import archive, serve_hub
 from tests.support.models import features
 from tests.support.small_models import save_reusable, save_tf1_module
+from tests.support.zoo import sounds
 
 
 @pytest.fixture
@@ -41,6 +42,17 @@ def test_a_module_of_tensorflow_1(tmp_path: Path, pixels: np.ndarray) -> None:
         np.testing.assert_allclose(features(options, pixels)["feature"], pixels.mean((1, 2)), rtol=1e-5)
         both = ModelOptions(model=options.model, layer=(LayerChoice("default"), LayerChoice("largest")))
         assert describe_model(both).outputs == {"feature/default": (3,), "feature/largest": (3,)}
+
+
+def test_the_rate_of_a_model_of_sounds_is_known_by_its_handle(tmp_path: Path) -> None:
+    sounds.yamnet(tmp_path / "model")
+    content = archive(tmp_path / "model")
+    layer = (LayerChoice("output_1", "avg"),)
+    with serve_hub({"/google/yamnet/1": content, "/someone/sounds/1": content}) as (address, _):
+        spec = describe_model(ModelOptions(model=f"{address}/google/yamnet/1", layer=layer))
+        assert spec.modality.rate == 16_000
+        with pytest.raises(FlagNeededError, match="give --sample_rate"):
+            describe_model(ModelOptions(model=f"{address}/someone/sounds/1", layer=layer))
 
 
 def test_an_uncompressed_model_in_a_bucket(

@@ -18,10 +18,8 @@ from beam_job.core.errors import (
 )
 from beam_job.core.records import Float32Array
 from beam_job.modalities.audio.signatures import MP3, missing_bytes, sound_format
-from beam_job.runtime.sound import import_soundfile, import_soxr, open_sound
+from beam_job.runtime.sound import announced_length, import_soundfile, import_soxr, open_sound, sound_blocks
 
-# Samples of all channels that are decoded at a time.
-_BLOCK_SAMPLES = 1 << 18
 _RESAMPLER = "HQ"
 # NumPy sums so many numbers in pairs.
 _PAIRWISE = 8
@@ -66,19 +64,14 @@ def decode_sound(content: bytes, rate: int, max_seconds: float) -> Float32Array:
 def _read(file: Any, name: str, rate: int, max_seconds: float) -> Float32Array:
     """One channel of an open file, at ``rate``."""
     limit = max_seconds * file.samplerate
-    # A file that was written to a pipe does not say how long it is.
-    announced = file.frames if 0 <= file.frames < np.iinfo(np.int64).max else None
+    announced = announced_length(file)
     if announced is not None and announced > limit:
         raise _too_long(announced / file.samplerate, max_seconds)
     resample = _resampler(file.samplerate, rate)
-    block = max(1, _BLOCK_SAMPLES // file.channels)
     if name == MP3:
-        # Between two blocks soundfile seeks to where it is, which is not exact in an MP3. It is read as soundfile.read
-        # does, at once, from a seek to its start; it has two channels at most.
-        file.seek(0)
-        block = min(file.frames, int(limit) + 1)
+        file.seek(0)  # as soundfile.read does: it decides the last bits
     parts, read = [], 0
-    while len(samples := file.read(block, "float32", always_2d=True)):
+    for samples in sound_blocks(file):
         read += len(samples)
         if read > limit:
             raise _too_long(read / file.samplerate, max_seconds)

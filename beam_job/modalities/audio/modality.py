@@ -26,9 +26,10 @@ _SHORTEST = 4000
 _PEAK16 = 32768.0
 # What keeps the deviation of a constant sound from being zero, as in Hugging Face's Wav2Vec2FeatureExtractor.
 _EPSILON = 1e-7
-# A model is tried on sounds of that many samples, where it takes any number: 3 and 4 seconds at 16 kHz.
-_TRIALS = (48_000, 64_000)
-_PROBE_SECONDS, _PROBE_PEAK = 3.0, 0.1
+# A model is tried on sounds of that many samples, where it takes any number: 11 and 25 seconds at 16 kHz, so that
+# frames of ten seconds differ in their number too.
+_TRIALS = (176_000, 400_000)
+_PROBE_SECONDS, _PROBE_PEAK = 11.0, 0.1
 _PREVIEW_SECONDS, _PREVIEW_RATE = 2.0, 8000
 _PREVIEWED_SECONDS = 3600.0  # a longer recording has no preview
 _RATES = "16000, as most models of speech and of sound events take it"

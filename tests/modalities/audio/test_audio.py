@@ -199,10 +199,21 @@ def test_what_is_no_whole_sound_is_an_error_of_the_example(name: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFFFFF])
+@pytest.mark.parametrize("length", [0xFFFFFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF - 36, 0x7FFFFF00])
 def test_a_file_that_was_written_to_a_pipe_does_not_know_its_length(length: int) -> None:
     found = decode_sound(with_length(length), RATE, LIMIT)
     np.testing.assert_allclose(found[: len(SOUND)], SOUND, atol=EPSILON16)
+
+
+def test_a_flac_that_was_written_to_a_pipe_is_decoded_to_its_end() -> None:
+    content = bytearray(encode(tone(41.7, 6), RATE, "FLAC"))
+    content[21] &= 0xF0  # the number of samples in STREAMINFO, 36 bits
+    content[22:26] = bytes(4)
+    np.testing.assert_array_equal(
+        decode_sound(bytes(content), RATE, LIMIT), decoded(encode(tone(41.7, 6), RATE, "FLAC"))
+    )
+    with pytest.raises(ExampleTooLargeError):
+        decode_sound(bytes(content), RATE, 30.0)
 
 
 def test_a_compressed_flood_of_silence_and_one_click_is_too_long() -> None:
@@ -250,6 +261,8 @@ def test_a_served_model_prepares_as_the_job_does(shape: Shape, normalize: str) -
     other = encode(tone(1.1, 5, 44_100), 44_100, "FLAC")
     served = modality.serve(tf.constant([modality.as_served(other)])).numpy()
     np.testing.assert_allclose(served.ravel(), modality.prepare(other).ravel(), atol=20 * EPSILON16)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="only silence"):
+        modality.serve(tf.constant([encode(np.zeros(RATE, np.float32))]))
     with pytest.raises(tf.errors.InvalidArgumentError, match="16000 samples per second"):
         modality.serve(tf.constant([encode(tone(1, rate=8000), 8000)]))
 

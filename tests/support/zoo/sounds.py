@@ -91,6 +91,28 @@ def told_the_rate(path: Path) -> Call:
     return lambda waveform: tf.reduce_mean(ear.frames(waveform[tf.newaxis]), axis=1)
 
 
+class ToldByDefault(Ear):
+    """Its call has the rate by default; its signature is told it, and has one more output."""
+
+    @tf.function(input_signature=[_WAVEFORMS, tf.TensorSpec([], tf.int32, "sample_rate")])
+    def __call__(self, waveform: Any, sample_rate: Any = 16_000) -> Any:
+        return self.frames(waveform) + tf.cast(sample_rate, tf.float32) / 16_000
+
+
+def rate_by_default(path: Path) -> Call:
+    ear = ToldByDefault()
+
+    def serve(waveform: Any, sample_rate: Any) -> dict[str, Any]:
+        return {"further": ear.frames(waveform) + tf.cast(sample_rate, tf.float32)}
+
+    save(path, ear, serving_default=(serve, [_WAVEFORMS, tf.TensorSpec([], tf.int32, "sample_rate")]))
+    return lambda waveform: tf.reduce_mean(ear(waveform[tf.newaxis]), axis=1)
+
+
+def signature_without_a_rate(path: Path) -> None:
+    rate_by_default(path)
+
+
 def windows(waveform: Any, length: int, hop: int) -> Float32Array:
     """[windows, length], by a plain loop."""
     samples, found, start = np.asarray(waveform), [], 0
@@ -189,6 +211,15 @@ FORMS = (
     _form("one waveform at a time, a vector for each 0.96 s (VGGish)", "vggish", vggish),
     Form("called by keywords, with a rate (TRILL)", "trill", trill, {"layer": "embedding:avg"}, modality="audio"),
     _form("a signature that is told the rate", "told", told_the_rate),
+    Form("a rate by default", "default_rate", rate_by_default, {}, modality="audio"),
+    Form(
+        "an output of a signature that is told a rate which is not given",
+        "no_rate",
+        signature_without_a_rate,
+        {"layer": "further:avg"},
+        "no layer, output or tensor 'further'",
+        modality="audio",
+    ),
     _form("windows [B, N]", "windows", fixed_window((WINDOW,))),
     _form(
         "windows [B, N, 1] that overlap",

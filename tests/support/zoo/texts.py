@@ -241,6 +241,17 @@ def filled_up(path: Path) -> Call:
     return embed
 
 
+def token_rows(path: Path) -> Call:
+    """A vector for each word, filled up to the longest text of the batch: a text has its own when it is alone."""
+    module = Embeddings(100, hashed)
+
+    def embed(sentences: Any) -> Any:
+        return tf.gather(module.weights, hashed(split(sentences).to_tensor("[PAD]")))
+
+    save(path, module, serving_default=(embed, [_STRINGS]))
+    return lambda sentences: tf.reduce_mean(embed(sentences), axis=1)
+
+
 def of_file_bytes(path: Path) -> None:
     network = Network()
 
@@ -285,6 +296,7 @@ FORMS = (
     _bert("avg", "sequence_output:avg"),
     _bert("max", "sequence_output:max"),
     _form("texts that depend on the longest of the batch", "filled_up", filled_up),
+    _form("vectors of words, `--layer default:avg`", "words", token_rows, options={"layer": "default:avg"}),
     _form(
         "an encoder without its preprocessor",
         "encoder",
