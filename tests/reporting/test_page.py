@@ -191,7 +191,7 @@ def test_a_missing_dataset_or_head_is_reported_in_one_sentence(tmp_path: Path, d
         beam_job.report(str(dataset), report=str(tmp_path / "page.html"), head=str(tmp_path))
 
 
-@pytest.mark.parametrize(("modality", "least"), [("text", 40), ("audio", 70)])
+@pytest.mark.parametrize(("modality", "least"), [("text", 25), ("audio", 70)])
 def test_the_demo_of_another_modality(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], modality: str, least: float
 ) -> None:

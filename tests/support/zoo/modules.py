@@ -215,12 +215,6 @@ TAKES = (
         serving(lambda network, tokens: tf.reduce_sum(tokens, 1), spec(None, 128, dtype="int32", name="tokens")),
         says="found a text model, of the numbers of tokens",
     ),
-    Form(
-        "a waveform, [N] or [B, N]",
-        "audio",
-        serving(lambda network, samples: samples[:, :4], spec(None, 16000, name="waveform")),
-        says="found an audio model",
-    ),
 )
 
 # How they are called
