@@ -11,7 +11,7 @@ from beam_job.cli.arguments import add_option
 from beam_job.cli.command import Command, no_more, run_command
 from beam_job.core.errors import OutputError
 from beam_job.core.option_fields import Field, group_fields
-from beam_job.core.options import SampleOptions
+from beam_job.core.options import DEFAULT_MODALITY, SampleOptions
 
 # What the accuracy of a demo says, by modality.
 _CAVEATS = {
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace, rest: list[str]) -> int:
     directory, features = (os.path.join(arguments.directory, part) for part in _PARTS[:2])
     names = (field.name for field in _fields())
     chosen = [f"--{name}={value}" for name in names if (value := getattr(arguments, name)) is not None]
-    modality = arguments.modality or "image"
+    modality = arguments.modality or DEFAULT_MODALITY
     model = [f"--modality={modality}"] if arguments.modality else []
     steps = (
         ["samples", directory, *chosen],

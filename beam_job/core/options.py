@@ -14,9 +14,9 @@ from beam_job.core.option_fields import Field, MembersOf, check_known, coerce, g
 from beam_job.core.sharding import DEFAULT_EXAMPLES_PER_SHARD
 from beam_job.core.values import ImageSize, LayerChoice, SplitFractions, TagSet, ValueRange
 
-DEFAULT_MODEL = "efficientnet-lite0"
+DEFAULT_MODEL, DEFAULT_MODALITY = "efficientnet-lite0", "image"
 # By the modality that the user names.
-DEFAULT_MODELS = {"image": DEFAULT_MODEL, "text": "all-minilm-l6-v2", "audio": "log-mel"}
+DEFAULT_MODELS = {DEFAULT_MODALITY: DEFAULT_MODEL, "text": "all-minilm-l6-v2", "audio": "log-mel"}
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -168,7 +168,7 @@ class ModelOptions:
 
     def __post_init__(self) -> None:
         if not self.model:
-            object.__setattr__(self, "model", DEFAULT_MODELS.get(self.modality or "", DEFAULT_MODEL))
+            object.__setattr__(self, "model", DEFAULT_MODELS.get(self.modality or DEFAULT_MODALITY, DEFAULT_MODEL))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

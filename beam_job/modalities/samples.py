@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from beam_job.core.errors import OutputError, UsageError
-from beam_job.core.options import SampleOptions
+from beam_job.core.options import DEFAULT_MODALITY, SampleOptions
 from beam_job.modalities.audio.samples import write_instruments
 from beam_job.modalities.image.samples import write_digits, write_photographs
 from beam_job.modalities.text.samples import write_docstrings
@@ -27,7 +27,6 @@ class SampleSet:
     write: Callable[[Path, int, int], int]
 
 
-_DEFAULT = "image"
 # The first one of a modality is its default.
 SETS: Mapping[str, SampleSet] = {
     "photographs": SampleSet("image", write_photographs),
@@ -51,7 +50,7 @@ def write_samples(directory: str, options: SampleOptions) -> int:
       OutputError: the directory is not empty.
       UsageError: what a set is made from is not installed, or the set is of another modality.
     """
-    wanted = options.modality or _DEFAULT
+    wanted = options.modality or DEFAULT_MODALITY
     name = options.set or next(name for name, found in SETS.items() if found.modality == wanted)
     chosen = SETS[name]
     if options.modality not in (None, chosen.modality):

@@ -6,7 +6,6 @@ tf_data: decoding and the frozen model on a thread per core. run_inference: Beam
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +20,16 @@ from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, Predi
 
 from beam_job.runtime.threadmap import map_in_order
 from benchmarks.clips import MODEL_RATE
-from benchmarks.peers.common import CORES, arguments, pack, read_list, write_examples
+from benchmarks.peers.common import (
+    CORES,
+    arguments,
+    frozen,
+    load_saved,
+    pack,
+    read_list,
+    single_threaded,
+    write_examples,
+)
 from benchmarks.peers.texts import BEAM
 
 
@@ -31,31 +39,17 @@ def decode(path: str) -> Any:
     return soxr.resample(samples.mean(axis=1), rate, MODEL_RATE)
 
 
-def load(path: str) -> Any:
-    """The SavedModel."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
-
-    return tf.saved_model.load(path)
-
-
 def load_frozen(path: str) -> Callable[[Any], Any]:
-    """The mean of the frames by the SavedModel with its variables frozen to constants, for one thread per call."""
-    import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(CORES)
-    model = load(path)
-    spec = tf.TensorSpec([None], tf.float32)
-    concrete = tf.function(lambda wave: tf.reduce_mean(model(wave), axis=0)).get_concrete_function(spec)
-    frozen = convert_variables_to_constants_v2(concrete)
-    return lambda wave: frozen(tf.constant(wave))[0].numpy()
+    """The mean of the frames by the frozen model, for one thread per call."""
+    tf = single_threaded(CORES)
+    model = load_saved(path)
+    call = frozen(lambda wave: tf.reduce_mean(model(wave), axis=0), tf.TensorSpec([None], tf.float32))
+    return lambda wave: call(tf.constant(wave)).numpy()
 
 
 def loop(args: Any) -> None:
     """The tutorial's loop."""
-    model, rows = load(args.model), read_list(args.images)
+    model, rows = load_saved(args.model), read_list(args.images)
     features = ((model(decode(path)).numpy().mean(axis=0), label, path) for path, label in rows)
     write_examples(Path(args.output, "features.tfrecord"), features)
 

@@ -36,19 +36,38 @@ def load_model(path: str, precision: str, streams: int) -> Callable[[Any], Any]:
 
     Each call runs on one thread: two single-threaded calls have a higher throughput than one that uses two threads.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(streams)
+    tf = single_threaded(streams)
     if precision == "bf16":
         tf.config.optimizer.set_experimental_options({"auto_mixed_precision_onednn_bfloat16": True})
     model = tf.saved_model.load(path)
-    spec = tf.TensorSpec([None, SIDE, SIDE, 3], tf.float32)
-    concrete = tf.function(lambda images: model(images, training=False)).get_concrete_function(spec)
-    frozen = convert_variables_to_constants_v2(concrete)
-    return lambda images: frozen(images)[0]
+    return frozen(lambda images: model(images, training=False), tf.TensorSpec([None, SIDE, SIDE, 3], tf.float32))
+
+
+def load_saved(path: str) -> Any:
+    """The SavedModel as it is."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+
+    return tf.saved_model.load(path)
+
+
+def single_threaded(streams: int) -> Any:
+    """TensorFlow, with ``streams`` concurrent calls of one thread each; before anything is loaded."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(streams)
+    return tf
+
+
+def frozen(call: Callable[[Any], Any], spec: Any) -> Callable[[Any], Any]:
+    """A call of a model with its variables frozen to constants; the tables of the model must outlive it."""
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+    constant = convert_variables_to_constants_v2(tf.function(call).get_concrete_function(spec))
+    return lambda batch: constant(batch)[0]
 
 
 def decode(data: Any, policy: str = "exact") -> Any:

@@ -7,7 +7,6 @@ Beam's, with the frozen model on threads of the local runner. mltransform: Beam'
 from __future__ import annotations
 
 import csv
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,7 +18,16 @@ import apache_beam as beam
 from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, PredictionResult, RunInference
 
 from beam_job.runtime.threadmap import map_in_order
-from benchmarks.peers.common import BATCH, CORES, arguments, pack, write_examples
+from benchmarks.peers.common import (
+    BATCH,
+    CORES,
+    arguments,
+    frozen,
+    load_saved,
+    pack,
+    single_threaded,
+    write_examples,
+)
 
 Row = tuple[str, str, int]
 BEAM = ["--runner=FnApiRunner", "--direct_running_mode=multi_threading", f"--direct_num_workers={CORES}"]
@@ -32,26 +40,18 @@ def read_table(path: str) -> list[Row]:
 
 
 def load(path: str) -> Any:
-    """The SavedModel."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import tensorflow as tf
-    import tensorflow_text  # noqa: F401 - the model has its operations
+    """The SavedModel, with the operations that it has."""
+    import tensorflow_text  # noqa: F401
 
-    return tf.saved_model.load(path)
+    return load_saved(path)
 
 
 def load_frozen(path: str) -> Callable[[Any], Any]:
-    """The SavedModel with its variables frozen to constants, for one thread per call."""
-    import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(CORES)
+    """The frozen model, for one thread per call."""
+    tf = single_threaded(CORES)
     model = load(path)
-    concrete = tf.function(lambda texts: model(texts)).get_concrete_function(tf.TensorSpec([None], tf.string))
-    frozen = convert_variables_to_constants_v2(concrete)
-    # The frozen function uses the tables of the model, which must stay.
-    return lambda texts, model=model: frozen(texts)[0]
+    call = frozen(lambda texts: model(texts), tf.TensorSpec([None], tf.string))
+    return lambda texts, model=model: call(texts)  # the model holds the tables
 
 
 def loop(args: Any) -> None:

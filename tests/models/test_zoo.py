@@ -21,6 +21,7 @@ from beam_job.engines.selection import choose_engine, load_engine
 from beam_job.extraction.batches import run_model
 from beam_job.models.spec import ModelSpec, describe_model
 from beam_job.runtime.threadmap import batched
+from tests.support.required import skip_or_fail
 from tests.support.sounds import decoded, sounds
 from tests.support.zoo.form import Call, Form, images
 from tests.support.zoo.table import FORMS, table
@@ -64,7 +65,7 @@ def test_a_form_of_model_gives_the_features_of_a_direct_call_or_is_refused(
     form: Form, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     if form.requires and importlib.util.find_spec(form.requires) is None:
-        pytest.skip(f"needs {form.requires}")
+        skip_or_fail(f"needs {form.requires}")
     monkeypatch.setattr(comparison, "_TIMED_SECONDS", 0)
     call = form.make(tmp_path / form.name)
     given = {name: value.format(folder=tmp_path) for name, value in form.options.items()}
