@@ -25,6 +25,7 @@ from tests.support.datasets import comparable_files, error_rows_of, records_of
 from tests.support.images import jpeg, photograph
 from tests.support.kills import KILLS, check_killed_runs
 from tests.support.portable import portable_runner
+from tests.support.required import require_package
 from tests.support.zoo import texts
 from tests.support.zoo.form import Call
 
@@ -36,7 +37,7 @@ COUNT, DIFFERENT = 60, 40
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], Call]:
     """A preprocessor and an encoder whose texts are filled up, as options, and its direct call."""
-    pytest.importorskip("tensorflow_text")
+    require_package("tensorflow_text")
     folder = tmp_path_factory.mktemp("bert")
     call = texts.two_parts("sequence_output:avg")(folder / "encoder")
     options = {"model": str(folder / "encoder"), "text_preprocessor": str(folder / "preprocessor")}
@@ -125,10 +126,13 @@ def test_a_lost_shard_comes_back_as_it_was(
 @pytest.mark.heavy
 @pytest.mark.timeout(900)
 def test_a_run_killed_at_any_point_is_resumed_to_the_same_bytes(
-    table: Path, model: tuple[dict[str, str], Call], tmp_path: Path
+    model: tuple[dict[str, str], Call], sentences: list[tuple[str, str]], tmp_path: Path
 ) -> None:
+    table = tmp_path / "many.csv"
+    rows = [f'"{text} {number}",{label}' for number in range(100) for text, label in sentences]
+    table.write_text("\n".join(["text,label", *rows]))
     options = [f"--{name}={value}" for name, value in model[0].items()]
-    check_killed_runs([f"--input={table}", "--num_shards=12", *options], tmp_path, max(4, KILLS // 5))
+    check_killed_runs([f"--input={table}", "--num_shards=12", *options], tmp_path, max(4, KILLS // 10))
 
 
 def test_files_and_tables_give_the_same_features(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -12,10 +13,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from beam_job.core import naming
 from tests.support.datasets import comparable_files
 
 # Number of points at which a run is killed. `make test-all` sets BEAM_JOB_KILLS=50.
 KILLS = int(os.environ.get("BEAM_JOB_KILLS", "4"))
+
+
+def committed(output: Path) -> int:
+    """The number of shards of an output that have their receipts."""
+    return len(list(output.glob(f"{naming.RECEIPTS}/*.json")))
 
 
 def check_killed_runs(arguments: Sequence[str], folder: Path, kills: int) -> None:
@@ -27,25 +34,29 @@ def check_killed_runs(arguments: Sequence[str], folder: Path, kills: int) -> Non
       kills: The number of points.
     """
     command = [sys.executable, "-m", "beam_job", "extract", *arguments]
-    durations = []
     for name in ("first", "complete"):  # the first run fills the cache
         start = time.monotonic()
         subprocess.run([*command, f"--output={folder / name}"], check=True, capture_output=True, timeout=300)
-        durations.append(time.monotonic() - start)
+        duration = time.monotonic() - start
     expected = comparable_files(folder / "complete")
+    shard_count = committed(folder / "complete")
     rng, receipt_counts = random.Random(0), set()
     for number in range(kills):
         output = folder / f"killed-{number}"
-        # A run writes nothing in the first third of its time.
-        deadline = time.monotonic() + durations[-1] * rng.uniform(0.33, 1.0)
         process = subprocess.Popen(
             [*command, f"--output={output}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        while time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.002)
+        # The time of the commits is a small part of a run's: a point is so many shards that are committed, and then
+        # a moment, which is long enough for most of the run's start where no shard is waited for.
+        wanted = number * shard_count // kills
+        while committed(output) < wanted and process.poll() is None:
+            time.sleep(0.001)
+        moment = rng.uniform(0, 0.1) if wanted else rng.uniform(0.2, 0.7) * duration
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(moment)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        receipt_counts.add(len(list(output.glob("receipts/*.json"))))
+        receipt_counts.add(committed(output))
         resume = [*command, f"--output={output}", "--resume"]
         subprocess.run(resume, check=True, capture_output=True, timeout=120)
         assert comparable_files(output) == expected, f"killed at point {number}"

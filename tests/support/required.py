@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import NoReturn
 
@@ -15,3 +16,11 @@ def skip_or_fail(missing: str) -> NoReturn:
     if REQUIRED:
         pytest.fail(missing)
     pytest.skip(missing)
+
+
+def require_package(name: str) -> None:
+    """Imports a package that the test needs."""
+    try:
+        importlib.import_module(name)
+    except ImportError:
+        skip_or_fail(f"the package {name} is not installed")
