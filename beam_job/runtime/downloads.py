@@ -42,7 +42,7 @@ with _deep_binding():
 
 _TIMEOUT_SECONDS = 60  # the default of google-cloud-storage
 _BUFFER_BYTES = 128 << 10
-_OK, _UNAUTHORIZED = 200, 401
+_OK, _PARTIAL, _UNAUTHORIZED = 200, 206, 401
 _ERROR_BYTES = 300
 
 
@@ -62,7 +62,7 @@ class Downloader:
         self._refresh_request: Any = Request()
         self._local = threading.local()
 
-    def fetch(self, bucket: str, name: str, file: IO[bytes]) -> None:
+    def fetch(self, bucket: str, name: str, file: IO[bytes], part: tuple[int, int] | None = None) -> None:
         """Replaces a file's content by that of an object: one request, and its checksum is compared.
 
         An object that is stored compressed (``Content-Encoding: gzip``) is decompressed.
@@ -71,6 +71,7 @@ class Downloader:
           bucket: The bucket's name.
           name: The object's name.
           file: Where the content goes; its previous content is lost.
+          part: First byte and number of bytes, for a part of the object, which has no checksum.
 
         Raises:
           google.api_core.exceptions.GoogleAPICallError: the service refused; ``code`` is the HTTP status code.
@@ -78,14 +79,16 @@ class Downloader:
         """
         # The request of objects.get (https://cloud.google.com/storage/docs/json_api/v1/objects/get).
         url = f"{self._endpoint}/download/storage/v1/b/{quote(bucket, '')}/o/{quote(name, '')}?alt=media"
-        response = self._get(url, file)
+        response = self._get(url, file, part)
         if response.status == _UNAUTHORIZED and self._credentials.token:  # revoked before it expired
             self._credentials.refresh(self._refresh_request)
-            response = self._get(url, file)
-        if response.status != _OK:
+            response = self._get(url, file, part)
+        if response.status != (_PARTIAL if part else _OK):
             file.seek(0)
             words = " ".join(file.read(_ERROR_BYTES).decode("utf-8", "replace").split())
             raise from_http_status(response.status, f"GET {url}: {words or 'no message'}")  # type: ignore[no-untyped-call]
+        if part:
+            return
         expected, found = _crc32c(response.header(b"x-goog-hash")), response.checksum.digest()
         if expected not in (None, found):
             raise ConnectionError(f"GET {url}: expected the CRC32C {expected!r}, found {found!r}")
@@ -96,8 +99,10 @@ class Downloader:
             file.truncate()
             file.write(content)
 
-    def _get(self, url: str, file: IO[bytes]) -> _Response:
+    def _get(self, url: str, file: IO[bytes], part: tuple[int, int] | None) -> _Response:
         headers = {"accept-encoding": "gzip"}
+        if part:
+            headers["range"] = f"bytes={part[0]}-{part[0] + part[1] - 1}"
         self._credentials.before_request(self._refresh_request, "GET", url, headers)
         file.seek(0)
         file.truncate()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, wait
 from itertools import islice
 from typing import TypeVar
 
@@ -46,6 +46,8 @@ _WORTHWHILE_SECONDS = 0.004
 _MIN_GROUPS = 4
 # In flight however heavy the results are, and until their weight is known.
 _MIN_IN_FLIGHT = 4
+# Items that are drawn ahead at a time, however light they are.
+_MOST_AHEAD = 256
 
 
 def map_in_groups(
@@ -102,6 +104,43 @@ def map_in_groups(
     finally:
         for future, _ in pending:
             future.cancel()
+
+
+def read_ahead(
+    items: Iterable[A], executor: Executor, weigh: Callable[[A], float], most: int = _MOST_AHEAD
+) -> Iterator[A]:
+    """Draws items in a thread, one group of them while the group before it is consumed.
+
+    Args:
+      items: Drawn from by one thread at a time, at most two groups ahead.
+      executor: Where they are drawn.
+      weigh: The weight of an item, where 1 is the maximum for a group, beside its last item.
+      most: The largest group.
+    """
+    iterator = iter(items)
+
+    def draw(count: int) -> list[A]:
+        group: list[A] = []
+        weight = 0.0
+        while len(group) < count and weight < 1:
+            for item in islice(iterator, 1):
+                group.append(item)
+                weight += weigh(item)
+                break
+            else:
+                break
+        return group
+
+    size = 1  # so that the first items are there at once
+    pending = executor.submit(draw, size)
+    try:
+        while group := pending.result():
+            size = min(most, size * 2)
+            pending = executor.submit(draw, size)
+            yield from group
+    finally:
+        if not pending.cancel():
+            wait([pending])
 
 
 def batched(items: Iterable[A], size: int) -> Iterator[list[A]]:

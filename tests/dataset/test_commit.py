@@ -14,7 +14,7 @@ from beam_job.core.naming import ShardName
 from beam_job.core.records import ErrorRow, ExampleRef, FeatureRecord, FileDigest, ShardReceipt
 from beam_job.dataset import commit
 from beam_job.outputs.base import RecordSchema
-from beam_job.outputs.tfrecord.framing import read_records
+from beam_job.runtime.framing import read_records
 from tests.support.datasets import SUFFIX
 
 SHARD = ShardName("train", 0, 2)
@@ -29,10 +29,10 @@ def allowed(refs: Iterable[ExampleRef]) -> list[tuple[ExampleRef, bool]]:
 
 
 def write(output: Path, fingerprint: str = "expected") -> ShardReceipt:
-    with commit.new_shard(str(output), SHARD, ["tfrecord"], SCHEMA) as new_shard:
+    with commit.new_shard(str(output), str(SHARD), ["tfrecord"], SCHEMA) as new_shard:
         new_shard.add(FeatureRecord("a", 1, {"feature": np.arange(3, dtype=np.float32)}))
         new_shard.add(ErrorRow("b", "/b.jpg", "decode", "CorruptExampleError", "expected a complete JPEG"))
-    receipt = new_shard.receipt(SHARD, fingerprint, {"a": "1", "b": "2"}, {"wall": 0.5})
+    receipt = new_shard.receipt(str(SHARD), fingerprint, {"a": "1", "b": "2"}, {"wall": 0.5})
     commit.write_receipt(str(output), SHARD, receipt)
     return receipt
 
@@ -83,7 +83,10 @@ def test_a_shard_with_a_damaged_receipt_is_not_committed(tmp_path: Path, content
 
 
 def test_an_interrupted_shard_leaves_nothing(tmp_path: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), commit.new_shard(str(tmp_path), SHARD, ["tfrecord"], SCHEMA) as new_shard:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        commit.new_shard(str(tmp_path), str(SHARD), ["tfrecord"], SCHEMA) as new_shard,
+    ):
         new_shard.add(FeatureRecord("a", 0, {"feature": np.zeros(3, np.float32)}))
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []

@@ -12,7 +12,7 @@ from beam_job.core import naming
 from beam_job.core.errors import InputError
 from beam_job.core.records import FeatureRecord
 from beam_job.outputs.tfrecord.examples import pack_example
-from beam_job.outputs.tfrecord.framing import frame, read_records
+from beam_job.runtime.framing import frame, read_records
 
 
 @pytest.fixture

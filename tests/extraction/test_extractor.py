@@ -28,8 +28,8 @@ from beam_job.extraction.shards import extract_shard
 from beam_job.modalities.image.decoding import decode_image
 from beam_job.modalities.image.policy import DecodePolicy
 from beam_job.models.spec import describe_model
-from beam_job.outputs.tfrecord.framing import read_records
 from beam_job.runtime import storage
+from beam_job.runtime.framing import read_records
 from tests.support.datasets import SUFFIX
 from tests.support.images import encode, jpeg, photograph, png_header
 from tests.support.small_models import save_reusable

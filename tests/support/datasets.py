@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from beam_job.core import naming
 from beam_job.core.naming import ShardName
-from beam_job.outputs.tfrecord.framing import read_records
+from beam_job.runtime.framing import read_records
 
 SUFFIX = ".tfrecord"
 # The set of photographs that most tests read.

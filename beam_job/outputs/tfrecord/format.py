@@ -11,7 +11,7 @@ from beam_job.outputs.base import RecordSchema, ShardFormat, SplitFiles
 from beam_job.outputs.metadata.tfds import dataset_info_json, features_json
 from beam_job.outputs.metadata.tfx import schema_pbtxt
 from beam_job.outputs.tfrecord.examples import pack_example, unpack_example
-from beam_job.outputs.tfrecord.framing import frame, read_records
+from beam_job.runtime.framing import frame, read_records
 from beam_job.runtime.tensorflow import import_tensorflow
 
 _PARSERS = 4

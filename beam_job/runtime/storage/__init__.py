@@ -7,15 +7,20 @@ here appears whole or not at all. Requests that fail for a transient reason are 
 from beam_job.runtime.storage.base import FileInfo
 from beam_job.runtime.storage.copying import copy_from_local, copy_to_local, directory_digest
 from beam_job.runtime.storage.files import (
+    LOOKED_BYTES,
+    STREAMED_BYTES,
     changed_file,
     delete,
     exists,
+    info_of,
     is_directory,
     list_files,
     list_folders,
     match,
     new_file,
+    open_random,
     open_read,
+    open_stream,
     read_bytes,
     read_range,
     remove_empty_folders,
@@ -36,6 +41,8 @@ from beam_job.runtime.storage.paths import (
 )
 
 __all__ = [
+    "LOOKED_BYTES",
+    "STREAMED_BYTES",
     "FileInfo",
     "absolute",
     "changed_file",
@@ -46,6 +53,7 @@ __all__ = [
     "exists",
     "fixed_parent",
     "has_wildcards",
+    "info_of",
     "is_allowed",
     "is_below",
     "is_directory",
@@ -55,7 +63,9 @@ __all__ = [
     "list_folders",
     "match",
     "new_file",
+    "open_random",
     "open_read",
+    "open_stream",
     "parent",
     "read_bytes",
     "read_range",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import IO, Any, BinaryIO, Protocol
 
+# First byte and number of bytes of parts of a file.
+Ranges = Sequence[tuple[int, int]]
 COPY_BYTES = 1 << 20
 _SPOOL_BYTES = 16 << 20
 
@@ -19,10 +21,12 @@ class FileInfo:
     Attributes:
       path: Its full path.
       version: Size and time of the last modification, as text that changes when the file does.
+      size: Its length in bytes; -1 if it cannot be told.
     """
 
     path: str
     version: str
+    size: int
 
 
 class FileSystem(Protocol):
@@ -34,8 +38,17 @@ class FileSystem(Protocol):
     def read_range(self, path: str, start: int, length: int) -> bytes:
         """``length`` bytes of a file from ``start`` on; fewer where it ends before."""
 
+    def open_stream(self, info: FileInfo, request_bytes: int) -> BinaryIO:
+        """A file to read from its start on, in requests of so many bytes; it cannot go back."""
+
+    def open_random(self, info: FileInfo, ranges: Ranges, request_bytes: int) -> BinaryIO:
+        """A file to read from any place; of what lies in a range, no byte is fetched twice."""
+
     def new_file(self, path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         """A file to write, which appears at ``path`` when the block ends without an error, and only then."""
+
+    def info_of(self, path: str) -> FileInfo:
+        """A file as a listing would give it; FileNotFoundError when there is none."""
 
     def version_of(self, path: str) -> str:
         """Changes when the file does; empty where it would cost a request per file."""

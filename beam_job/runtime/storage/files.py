@@ -7,12 +7,16 @@ import shutil
 from collections.abc import Iterable, Iterator
 from typing import IO, Any, BinaryIO, cast
 
-from beam_job.runtime.storage.base import COPY_BYTES, FileInfo, FileSystem, spool
+from beam_job.runtime.storage.base import COPY_BYTES, FileInfo, FileSystem, Ranges, spool
 from beam_job.runtime.storage.gcs import SCHEME, GcsFileSystem
 from beam_job.runtime.storage.local import LocalFileSystem
 from beam_job.runtime.storage.paths import is_local
 from beam_job.runtime.storage.remote import RemoteFileSystem
 
+# A store is asked for so many bytes of a container at a time.
+STREAMED_BYTES = 64 << 20
+# And for so many, if only its first examples are wanted.
+LOOKED_BYTES = 4 << 20
 _LOCAL, _GCS, _REMOTE = LocalFileSystem(), GcsFileSystem(), RemoteFileSystem()
 
 
@@ -40,6 +44,22 @@ def open_read(path: str) -> BinaryIO:
     directory, so that reading cannot fail halfway.
     """
     return _filesystem(path).open_read(path)
+
+
+def open_stream(info: FileInfo, request_bytes: int = STREAMED_BYTES) -> BinaryIO:
+    """A file to read from its start to its end, in bounded memory; from a store in requests of so many bytes."""
+    return _filesystem(info.path).open_stream(info, request_bytes)
+
+
+def open_random(info: FileInfo, ranges: Ranges, request_bytes: int = STREAMED_BYTES) -> BinaryIO:
+    """A file to read from any place.
+
+    Args:
+      info: Which file.
+      ranges: What will be read of it, for a store, which is asked for neighbours together.
+      request_bytes: The most that a store is asked for at a time.
+    """
+    return _filesystem(info.path).open_random(info, ranges, request_bytes)
 
 
 def write_bytes(path: str, data: bytes) -> None:
@@ -76,6 +96,11 @@ def _holds(path: str, wanted: Any) -> bool:
             if found.read(len(block)) != block:
                 return False
         return not found.read(1)
+
+
+def info_of(path: str) -> FileInfo:
+    """A file as a listing gives it; FileNotFoundError when there is none."""
+    return _filesystem(path).info_of(path)
 
 
 def version_of(path: str) -> str:

@@ -28,6 +28,9 @@ class GcsFileSystem(RemoteFileSystem):
     def fetch(self, path: str, file: Any) -> None:
         _downloader().fetch(*_bucket_and_name(path), file)
 
+    def fetch_range(self, path: str, start: int, length: int, file: Any) -> None:
+        _downloader().fetch(*_bucket_and_name(path), file, (start, length))
+
     @with_retries
     def read_range(self, path: str, start: int, length: int) -> bytes:
         with python_errors(path):
@@ -104,7 +107,7 @@ def _page(prefix: str, delimiter: str, token: str | None) -> _Page:
         )
         blobs = list(next(listing.pages, ()))
     files = [
-        FileInfo(f"{SCHEME}{bucket}/{blob.name}", f"{blob.size}-{blob.generation}")
+        FileInfo(f"{SCHEME}{bucket}/{blob.name}", f"{blob.size}-{blob.generation}", int(blob.size or 0))
         for blob in blobs
         if not blob.name.endswith("/")  # a folder that a console has made
     ]

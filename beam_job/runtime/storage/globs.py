@@ -14,6 +14,11 @@ def has_wildcards(path: str) -> bool:
     return bool(WILDCARDS.search(path))
 
 
+def escape(path: str) -> str:
+    """A pattern that only ``path`` itself matches."""
+    return WILDCARDS.sub(r"[\g<0>]", path)
+
+
 def fixed_parent(pattern: str) -> str:
     """The part of a pattern up to the last slash before its first wildcard, without that slash."""
     return WILDCARDS.split(pattern, maxsplit=1)[0].rpartition("/")[0]

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from typing import IO, BinaryIO
 
 from beam_job.runtime.storage import globs
-from beam_job.runtime.storage.base import FileInfo
+from beam_job.runtime.storage.base import FileInfo, Ranges
 from beam_job.runtime.storage.paths import temporary
+
+_STREAM_BUFFER = 256 << 10
 
 
 class LocalFileSystem:
@@ -24,6 +26,12 @@ class LocalFileSystem:
         with open(path, "rb") as file:
             file.seek(start)
             return file.read(length)
+
+    def open_stream(self, info: FileInfo, request_bytes: int) -> BinaryIO:
+        return open(info.path, "rb", buffering=_STREAM_BUFFER)
+
+    def open_random(self, info: FileInfo, ranges: Ranges, request_bytes: int) -> BinaryIO:
+        return open(info.path, "rb")
 
     @contextlib.contextmanager
     def new_file(self, path: str) -> Iterator[IO[bytes]]:
@@ -40,6 +48,10 @@ class LocalFileSystem:
             with contextlib.suppress(OSError):
                 os.unlink(writing)
             raise
+
+    def info_of(self, path: str) -> FileInfo:
+        os.stat(path)
+        return _info(path)
 
     def version_of(self, path: str) -> str:
         return _info(path).version
@@ -96,5 +108,5 @@ def _info(path: str) -> FileInfo:
     try:
         status = os.stat(path)
     except (OSError, ValueError):  # a dangling link, a file just deleted, an impossible name: reading it will tell
-        return FileInfo(path, "")
-    return FileInfo(path, f"{status.st_size}-{status.st_mtime_ns}")
+        return FileInfo(path, "", -1)
+    return FileInfo(path, f"{status.st_size}-{status.st_mtime_ns}", status.st_size)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import secrets
 import shutil
 from collections.abc import Iterator
 from typing import IO, Any, BinaryIO, cast
 
 from beam_job.runtime.retries import python_errors, with_retries
-from beam_job.runtime.storage.base import COPY_BYTES, FileInfo, spool
+from beam_job.runtime.storage import globs
+from beam_job.runtime.storage.base import COPY_BYTES, FileInfo, Ranges, spool
 from beam_job.runtime.storage.paths import temporary
+from beam_job.runtime.storage.streaming import in_ranges, streamed
 
 
 class RemoteFileSystem:
@@ -34,12 +37,24 @@ class RemoteFileSystem:
             source.seek(start)
             return bytes(source.read(length))
 
+    def open_stream(self, info: FileInfo, request_bytes: int) -> BinaryIO:
+        return streamed(functools.partial(self._fetch_range, info.path), info.size, request_bytes)
+
+    def open_random(self, info: FileInfo, ranges: Ranges, request_bytes: int) -> BinaryIO:
+        return in_ranges(functools.partial(self._fetch_range, info.path), info.size, ranges, request_bytes)
+
     @contextlib.contextmanager
     def new_file(self, path: str) -> Iterator[IO[bytes]]:
         """A file that is spooled to memory or this machine's temporary directory, and then sent."""
         with spool() as file:
             yield cast(IO[bytes], file)
             self._send(file, path)
+
+    def info_of(self, path: str) -> FileInfo:
+        for info in self.match(globs.escape(path)):
+            if info.path == path:
+                return info
+        raise FileNotFoundError(f"there is no file at {path}")
 
     def version_of(self, path: str) -> str:
         return ""
@@ -62,7 +77,7 @@ class RemoteFileSystem:
 
     def match(self, pattern: str) -> Iterator[FileInfo]:
         for found in self._match(pattern):
-            yield FileInfo(found.path, f"{found.size_in_bytes}-{found.last_updated_in_seconds}")
+            yield FileInfo(found.path, f"{found.size_in_bytes}-{found.last_updated_in_seconds}", found.size_in_bytes)
 
     def list_folders(self, root: str) -> list[str] | None:
         return None
@@ -91,6 +106,25 @@ class RemoteFileSystem:
         file.seek(0)
         with python_errors(path):
             self.send(file, path)
+
+    @with_retries
+    def _fetch_range(self, path: str, start: int, length: int) -> BinaryIO:
+        file = spool()
+        try:
+            with python_errors(path):
+                self.fetch_range(path, start, length, file)
+        except BaseException:
+            file.close()
+            raise
+        file.seek(0)
+        return cast(BinaryIO, file)
+
+    def fetch_range(self, path: str, start: int, length: int, file: Any) -> None:
+        """Writes ``length`` bytes of the file at ``path``, from ``start`` on, to an empty file; fewer at its end."""
+        filesystems, uncompressed = _beam()
+        with filesystems.open(path, compression_type=uncompressed) as source:
+            source.seek(start)
+            file.write(source.read(length))
 
     def fetch(self, path: str, file: Any) -> None:
         """Replaces the content of ``file`` by that of the file at ``path``."""

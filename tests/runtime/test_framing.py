@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_job.outputs.tfrecord.framing import frame, read_records
+from beam_job.runtime.framing import frame, read_records
 
 
 @given(st.lists(st.binary(max_size=300), max_size=5))
