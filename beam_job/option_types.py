@@ -15,6 +15,10 @@ class ExtractArguments(TypedDict, total=False):
     """Options of extract and plan."""
 
     text_column: str | None
+    image_column: str | None
+    label_column: str | None
+    id_column: str | None
+    label_key: str | None
     labels: str | None
     splits: SplitFractions | str | None
     allowed_roots: Sequence[str] | str

@@ -7,11 +7,21 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.utils.shared import Shared
 
-from beam_job.beam.transforms import ComputeLayout, ExtractShards, FinaliseDataset, ListExamples
+from beam_job.beam.transforms import (
+    ComputeLayout,
+    ComputePieceLayout,
+    ExtractPieces,
+    ExtractShards,
+    FinaliseDataset,
+    ListExamples,
+    SettleShards,
+)
 from beam_job.dataset.originals import example_files
 from beam_job.extraction.finalisation import describe_run
 from beam_job.extraction.layout import SplitPolicy
+from beam_job.extraction.pieces import piece_work
 from beam_job.extraction.preparation import Preparation
+from beam_job.inputs.base import Container, Listing
 
 
 def build_pipeline(run: Preparation, shared: Shared, beam_options: Any) -> beam.Pipeline:
@@ -25,7 +35,19 @@ def build_pipeline(run: Preparation, shared: Shared, beam_options: Any) -> beam.
     options, config = run.options, run.config
     pipeline = beam.Pipeline(options=beam_options)
     splits = SplitPolicy(options.source.splits, options.source.split_seed)
-    refs = pipeline | "List examples" >> ListExamples(run.source, example_files(config.model.modality), splits)
+    files = example_files(config.model.modality)
+    description = describe_run(options, config, run.notes)
+    if isinstance(run.source, Container):
+        work = piece_work(run, run.source)
+        pieces = pipeline | "Extract pieces" >> ExtractPieces(config, shared, work)
+        layout = pieces | "Compute layout" >> ComputePieceLayout(
+            options.shard, run.vocabulary, options.source.input, config.output
+        )
+        receipts = layout | "Settle shards" >> SettleShards(config)
+        receipts | "Finalise" >> FinaliseDataset(config.output, description, layout)
+        return pipeline
+    assert isinstance(run.source, Listing)
+    refs = pipeline | "List examples" >> ListExamples(run.source, files, splits)
     layout = refs | "Compute layout" >> ComputeLayout(
         options.shard,
         run.vocabulary,
@@ -35,5 +57,5 @@ def build_pipeline(run: Preparation, shared: Shared, beam_options: Any) -> beam.
         run.earlier.shards if run.earlier else {},
     )
     receipts = refs | "Extract shards" >> ExtractShards(config, shared, layout)
-    receipts | "Finalise" >> FinaliseDataset(config.output, describe_run(options, config, run.notes), layout)
+    receipts | "Finalise" >> FinaliseDataset(config.output, description, layout)
     return pipeline

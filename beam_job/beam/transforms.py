@@ -14,8 +14,9 @@ from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_job.beam import blocks
-from beam_job.beam.workers import ExtractBatchFn, ExtractShardsFn
+from beam_job.beam.workers import ExtractBatchFn, ExtractPiecesFn, ExtractShardsFn
 from beam_job.core import naming
+from beam_job.core.naming import ShardName
 from beam_job.core.options import (
     DEFAULT_MODEL,
     DecodeOptions,
@@ -27,16 +28,18 @@ from beam_job.core.options import (
     SourceOptions,
     WorkOptions,
 )
-from beam_job.core.records import ExampleRef, ShardReceipt
+from beam_job.core.records import ExampleRef, Piece, ShardReceipt
 from beam_job.core.sharding import stable_hash
 from beam_job.dataset import target
 from beam_job.dataset.labels import LabelVocabulary
 from beam_job.engines.selection import choose_engine
 from beam_job.extraction.config import ExtractionConfig, make_config
 from beam_job.extraction.finalisation import RunDescription, finalise
-from beam_job.extraction.layout import DatasetLayout, SplitPolicy, Tally, make_layout
+from beam_job.extraction.layout import DatasetLayout, PieceSummary, SplitPolicy, Tally, make_layout
+from beam_job.extraction.pieces import PieceWork
+from beam_job.extraction.settling import pieces_to_save, save_piece, settle_shard
 from beam_job.extraction.shards import duplicate_ids
-from beam_job.inputs.base import ExampleFiles, Source, readable_id
+from beam_job.inputs.base import Container, ExampleFiles, Listing, readable_id
 from beam_job.models.spec import describe_model
 from beam_job.runtime import storage
 from beam_job.runtime.threadmap import batched
@@ -49,7 +52,7 @@ _ID_BUCKETS = 256
 class ListExamples(beam.PTransform):  # type: ignore[misc]
     """Lists an input in the workers, its units in parallel, and gives every ref a split."""
 
-    source: Source
+    source: Listing
     files: ExampleFiles
     splits: SplitPolicy
 
@@ -99,6 +102,77 @@ class ComputeLayout(beam.PTransform):  # type: ignore[misc]
                 beam.pvalue.AsIter(duplicates),
             )
             # DatasetLayout
+        )
+
+
+@dataclasses.dataclass
+class ExtractPieces(beam.PTransform):  # type: ignore[misc]
+    """Reads the containers of an input, each piece in one go, and stages its shards: a PieceSummary for each piece."""
+
+    config: ExtractionConfig
+    shared: Shared
+    work: PieceWork
+
+    def expand(self, pbegin: Any) -> Any:
+        return (
+            pbegin
+            | "Start listing" >> beam.Impulse()
+            # bytes
+            | "List pieces" >> beam.FlatMap(_numbered_pieces, self.work.source)
+            # (number, Piece)
+            | "Spread pieces" >> beam.Reshuffle()
+            | "Extract pieces" >> beam.ParDo(ExtractPiecesFn(self.config, self.shared, self.work))
+            # PieceSummary
+        )
+
+
+@dataclasses.dataclass
+class ComputePieceLayout(beam.PTransform):  # type: ignore[misc]
+    """PieceSummaries -> one DatasetLayout, whose shards are numbered as the pieces are."""
+
+    options: ShardOptions
+    vocabulary: LabelVocabulary | None
+    source: str
+    output: str
+
+    def expand(self, summaries: Any) -> Any:
+        nothing = summaries.pipeline | "No duplicates" >> beam.Create([]).with_output_types(str)
+        return (
+            summaries
+            | "Tally pieces" >> beam.CombineGlobally(_TallyPiecesFn())
+            # Tally
+            | "Make layout"
+            >> beam.ParDo(
+                _MakeLayoutFn(self.options, self.vocabulary, self.source, self.output, {}), beam.pvalue.AsIter(nothing)
+            )
+            # DatasetLayout
+        )
+
+
+@dataclasses.dataclass
+class SettleShards(beam.PTransform):  # type: ignore[misc]
+    """The layout of pieces that are staged -> a receipt for each shard, all committed."""
+
+    config: ExtractionConfig
+
+    def expand(self, layout: Any) -> Any:
+        side = beam.pvalue.AsSingleton(layout)
+        saved = (
+            layout
+            | "Pieces to save" >> beam.FlatMap(pieces_to_save)
+            # piece key
+            | "Spread saving" >> beam.Reshuffle()
+            | "Save pieces" >> beam.Map(_save, self.config, side)
+            # piece key
+        )
+        return (
+            layout
+            | "All shards" >> beam.FlatMap(_shard_names)
+            # shard name
+            | "Spread shards" >> beam.Reshuffle()
+            # Only when all that could be overwritten is saved.
+            | "Settle shards" >> beam.Map(_settle, self.config, side, beam.pvalue.AsIter(saved))
+            # ShardReceipt
         )
 
 
@@ -189,11 +263,28 @@ class ExtractFeatures(beam.PTransform):  # type: ignore[misc]
         )
 
 
-def _units(_: bytes, source: Source) -> Iterator[str]:
+def _numbered_pieces(_: bytes, source: Container) -> Iterator[tuple[int, Piece]]:
+    return enumerate(source.pieces())
+
+
+def _shard_names(layout: DatasetLayout) -> Iterator[str]:
+    return map(str, layout.shard_names())
+
+
+def _save(key: str, config: ExtractionConfig, layout: DatasetLayout) -> str:
+    save_piece(config, layout, key)
+    return key
+
+
+def _settle(name: str, config: ExtractionConfig, layout: DatasetLayout, _: Iterable[str]) -> ShardReceipt:
+    return settle_shard(config, layout, ShardName.parse(name))
+
+
+def _units(_: bytes, source: Listing) -> Iterator[str]:
     return map(json.dumps, source.units())
 
 
-def _ref_blocks(unit: str, source: Source, files: ExampleFiles, splits: SplitPolicy) -> Iterator[bytes]:
+def _ref_blocks(unit: str, source: Listing, files: ExampleFiles, splits: SplitPolicy) -> Iterator[bytes]:
     entries = (
         splits.assign(entry) if isinstance(entry, ExampleRef) else entry
         for entry in source.refs(json.loads(unit), files)
@@ -225,16 +316,9 @@ def _finalise(layout: DatasetLayout, output: str, run: RunDescription, fingerpri
         finalise(output, layout, run, fingerprints)
 
 
-class _TallyFn(beam.CombineFn):  # type: ignore[misc]
+class _SumTalliesFn(beam.CombineFn):  # type: ignore[misc]
     def create_accumulator(self) -> Tally:
         return Tally()
-
-    def add_input(self, tally: Tally, block: bytes) -> Tally:
-        refs, passed_over = blocks.unpack_all(block)
-        for ref in refs:
-            tally.add(ref)
-        tally.passed_over.update(passed_over)
-        return tally
 
     def merge_accumulators(self, tallies: Iterable[Tally]) -> Tally:
         total = Tally()
@@ -243,6 +327,21 @@ class _TallyFn(beam.CombineFn):  # type: ignore[misc]
         return total
 
     def extract_output(self, tally: Tally) -> Tally:
+        return tally
+
+
+class _TallyFn(_SumTalliesFn):
+    def add_input(self, tally: Tally, block: bytes) -> Tally:
+        refs, passed_over = blocks.unpack_all(block)
+        for ref in refs:
+            tally.add(ref)
+        tally.passed_over.update(passed_over)
+        return tally
+
+
+class _TallyPiecesFn(_SumTalliesFn):
+    def add_input(self, tally: Tally, piece: PieceSummary) -> Tally:
+        tally.add_piece(piece)
         return tally
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -18,16 +18,18 @@ from apache_beam.utils.windowed_value import WindowedValue
 from beam_job.beam import blocks
 from beam_job.core.metrics import NAMESPACE, STAGES
 from beam_job.core.naming import ShardName
-from beam_job.core.records import ErrorRow, ExampleRef, ShardReceipt
+from beam_job.core.records import ErrorRow, ExampleRef, Piece, ShardReceipt
 from beam_job.dataset.labels import LabelVocabulary
 from beam_job.extraction.config import ExtractionConfig
 from beam_job.extraction.extractor import Extractor, new_extractor
-from beam_job.extraction.layout import DatasetLayout
+from beam_job.extraction.layout import DatasetLayout, PieceSummary
+from beam_job.extraction.pieces import PieceWork, extract_piece
 from beam_job.extraction.shards import extract_shard
 
-# Concurrent shards per DoFn instance: while one ends, the next has begun, and the cores stay busy.
-SHARDS_IN_FLIGHT = 2
+# Concurrent shards or pieces per DoFn instance: while one ends, the next has begun, and the cores stay busy.
+UNITS_IN_FLIGHT = 2
 _COUNTED = ("examples", "records", "errors", "shards", "retries")
+R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 
@@ -63,8 +65,8 @@ class _ModelFn(beam.DoFn):  # type: ignore[misc]
             self._model_loads.inc()
 
 
-class ExtractShardsFn(_ModelFn):
-    """Extracts shards, a few at a time, so that the cores have work while one shard ends and the next begins."""
+class _UnitsFn(_ModelFn, Generic[R]):
+    """Works on units, a few at a time, so that the cores have work while one ends and the next begins."""
 
     def __init__(self, config: ExtractionConfig, shared: Shared) -> None:
         super().__init__(config, shared)
@@ -73,31 +75,35 @@ class ExtractShardsFn(_ModelFn):
 
     def setup(self) -> None:
         super().setup()
-        self._drivers = ThreadPoolExecutor(SHARDS_IN_FLIGHT, "beam-job-shard")
-        self._pending: deque[Future[ShardReceipt]] = deque()
+        self._drivers = ThreadPoolExecutor(UNITS_IN_FLIGHT, "beam-job-unit")
+        self._pending: deque[Future[tuple[R, Sequence[ShardReceipt]]]] = deque()
 
-    def process(self, element: tuple[str, Iterable[bytes]], layout: DatasetLayout) -> Iterator[ShardReceipt]:
-        name, its_blocks = element
-        while len(self._pending) >= SHARDS_IN_FLIGHT:
-            yield self._next_receipt()
-        shard, refs = ShardName.parse(name), [ref for block in its_blocks for ref in blocks.unpack(block)]
-        self._pending.append(self._drivers.submit(extract_shard, self._extractor, shard, refs, layout.vocabulary))
+    def begin(self, work: Callable[..., tuple[R, Sequence[ShardReceipt]]], *arguments: Any) -> Iterator[R]:
+        """Begins a unit, which gives a result and receipts to be counted; yields results for which it must wait."""
+        while len(self._pending) >= UNITS_IN_FLIGHT:
+            yield self._next()
+        self._pending.append(self._drivers.submit(work, self._extractor, *arguments))
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         window = GlobalWindow()
         while self._pending:
-            yield WindowedValue(self._next_receipt(), window.max_timestamp(), [window])
+            yield WindowedValue(self._next(), window.max_timestamp(), [window])
 
     def teardown(self) -> None:
         self._drivers.shutdown(cancel_futures=True)
 
-    def _next_receipt(self) -> ShardReceipt:
+    def _next(self) -> R:
         try:
-            receipt = self._pending.popleft().result()
+            result, receipts = self._pending.popleft().result()
         except BaseException:
             while self._pending:
                 self._pending.pop().cancel()
             raise
+        for receipt in receipts:
+            self._count(receipt)
+        return result
+
+    def _count(self, receipt: ShardReceipt) -> None:
         counts = {
             "examples": receipt.examples,
             "records": receipt.records,
@@ -109,7 +115,31 @@ class ExtractShardsFn(_ModelFn):
             self._counters[name].inc(count)
         for stage in STAGES:
             self._times[stage].inc(round(receipt.timings[stage] * 1000))
-        return receipt
+
+
+class ExtractShardsFn(_UnitsFn[ShardReceipt]):
+    """Extracts shards by hash: all refs of a shard in, its receipt out."""
+
+    def process(self, element: tuple[str, Iterable[bytes]], layout: DatasetLayout) -> Iterator[ShardReceipt]:
+        name, its_blocks = element
+        refs = [ref for block in its_blocks for ref in blocks.unpack(block)]
+        return self.begin(_shard, ShardName.parse(name), refs, layout.vocabulary)
+
+
+def _shard(*arguments: Any) -> tuple[ShardReceipt, Sequence[ShardReceipt]]:
+    receipt = extract_shard(*arguments)
+    return receipt, [receipt]
+
+
+class ExtractPiecesFn(_UnitsFn[PieceSummary]):
+    """Extracts pieces of containers: a piece with its number in, its summary out."""
+
+    def __init__(self, config: ExtractionConfig, shared: Shared, work: PieceWork) -> None:
+        super().__init__(config, shared)
+        self._work = work
+
+    def process(self, element: tuple[int, Piece]) -> Iterator[PieceSummary]:
+        return self.begin(extract_piece, self._work, *element)
 
 
 class ExtractBatchFn(_ModelFn):

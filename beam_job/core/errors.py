@@ -11,6 +11,7 @@
         ├── BadReferenceError       the input's entry for the example makes no sense
         ├── ReadError               the bytes cannot be read
         │   ├── OutsideRootsError
+        │   ├── DamagedContainerError   a part of a container, and the examples in it, is lost
         │   ├── NotFoundError
         │   └── AccessDeniedError
         ├── DecodeError             the bytes cannot be decoded
@@ -97,6 +98,10 @@ class ReadError(ExampleError):
 
 class OutsideRootsError(ReadError):
     """The file is not below any of ``--allowed_roots``."""
+
+
+class DamagedContainerError(ReadError):
+    """A part of a file that holds many examples cannot be read, and the examples in it are lost."""
 
 
 class NotFoundError(ReadError):

@@ -26,8 +26,8 @@ class SourceOptions:
 
     input: str = option(
         "The examples: a directory with a folder per class, a glob, a manifest (.csv or .jsonl with the columns uri or "
-        "text, and label, id, split, group; only one of the first two is required), or a .txt file with a text per "
-        "line. Local paths and gs:// URLs.",
+        "text, and label, id, split, group; only one of the first two is required), a .txt file with a text per line, "
+        "or tar, zip, Parquet or TFRecord files. Local paths and gs:// URLs.",
         metavar="IN",
     )
     text_column: str | None = option(
@@ -35,6 +35,30 @@ class SourceOptions:
         None,
         metavar="NAME",
         modality="text",
+    )
+    image_column: str | None = option(
+        "The column of Parquet files, or feature of TFRecords, with the images or other examples; by default the one "
+        "that holds bytes, or is called so.",
+        None,
+        metavar="NAME",
+    )
+    label_column: str | None = option(
+        "The column of Parquet files, or feature of TFRecords, with the labels; by default label, or the one that is "
+        "called alike.",
+        None,
+        metavar="NAME",
+    )
+    id_column: str | None = option(
+        "The column of Parquet files, or feature of TFRecords, with the ids; by default an id is the file's name and "
+        "the number of the row.",
+        None,
+        metavar="NAME",
+    )
+    label_key: str | None = option(
+        "Which member of a sample in a tar file is the label: a suffix such as txt, or a dotted path in its .json. By "
+        "default .cls, or a .txt with a name where there is no .json, or the folder.",
+        None,
+        metavar="KEY",
     )
     labels: str | None = option(
         "A file with one label per line; the line number of a label, from 0, is stored. Without it the vocabulary is "

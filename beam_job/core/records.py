@@ -15,6 +15,8 @@ import numpy.typing as npt
 from beam_job.core.errors import ExampleError
 
 Float32Array = npt.NDArray[np.float32]
+# What the label of an example in folders begins with as long as it is not known which folders all examples share.
+FOLDER_LABEL = "\0"
 # Lengths of an array's axes; None for one that is not fixed.
 Shape = tuple[int | None, ...]
 
@@ -72,6 +74,29 @@ class PassedOver:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a container, which is read in one go; its examples make a shard in each of their splits.
+
+    Attributes:
+      kind: The kind of input that it is of, by its name in the registry.
+      uri: The container.
+      name: The container's path relative to the input's root.
+      version: Changes when the container does; may be empty.
+      size: The container's length in bytes; -1 if that is not known.
+      place: Which part it is, in the words of its kind; empty for the whole container.
+      split: The split that the container's name tells, or None.
+    """
+
+    kind: str
+    uri: str
+    name: str
+    version: str
+    size: int
+    place: str = ""
+    split: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class FeatureRecord:
     """What is stored for an example.
 
@@ -113,12 +138,55 @@ class ErrorRow:
         return dataclasses.asdict(self)
 
 
+# An example as it was read: the bytes, or the row for it.
+Content = tuple[ExampleRef, bytes | ErrorRow]
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class FileDigest:
     """Size in bytes and SHA-256, in hexadecimal, of a file."""
 
     bytes: int
     sha256: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Origin:
+    """The piece of a container that a shard was made of.
+
+    Attributes:
+      piece: Which piece, by its key.
+      fingerprint: Hash over everything that decides the piece's examples and their features.
+      splits: All splits that the piece has examples in, each of which has a shard.
+      uri: The container.
+      labels: Index of a label in the shard to the labels that it stands for, as the container has them; -2 stands for
+        those that the vocabulary does not have.
+      passed_over: Kind to number of the piece's members that are no examples.
+    """
+
+    piece: str
+    uri: str
+    fingerprint: str
+    splits: tuple[str, ...]
+    labels: Mapping[int, tuple[str, ...]]
+    passed_over: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        labels = {str(index): list(self.labels[index]) for index in sorted(self.labels)}
+        return {**dataclasses.asdict(self), "splits": list(self.splits), "labels": labels}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Origin:
+        """The origin that :meth:`to_json` gave; errors as :meth:`ShardReceipt.from_json`."""
+        labels = {int(index): tuple(names) for index, names in data["labels"].items()}
+        return cls(
+            piece=data["piece"],
+            uri=data["uri"],
+            fingerprint=data["fingerprint"],
+            splits=tuple(data["splits"]),
+            labels=labels,
+            passed_over=dict(data["passed_over"]),
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -137,6 +205,7 @@ class ShardReceipt:
       timings: Seconds per stage, summed over threads; ``retries``, the number of repeated requests; ``extracted``, the
         number of examples that were not carried over; ``run``, when the run was launched, in microseconds since 1970.
         The only part that differs from run to run.
+      origin: The piece of a container that the shard was made of; None for a shard by hash.
     """
 
     shard: str
@@ -147,6 +216,7 @@ class ShardReceipt:
     example_fingerprints: Mapping[str, str]
     files: Mapping[str, FileDigest]
     timings: Mapping[str, float]
+    origin: Origin | None = None
 
     @property
     def examples(self) -> int:
@@ -163,6 +233,7 @@ class ShardReceipt:
             "example_fingerprints": dict(self.example_fingerprints),
             "files": {name: dataclasses.asdict(file) for name, file in self.files.items()},
             "timings": dict(self.timings),
+            **({"origin": self.origin.to_json()} if self.origin else {}),
         }
 
     @classmethod
@@ -181,4 +252,5 @@ class ShardReceipt:
             example_fingerprints=dict(data["example_fingerprints"]),
             files={name: FileDigest(**file) for name, file in data["files"].items()},
             timings=dict(data["timings"]),
+            origin=Origin.from_json(data["origin"]) if "origin" in data else None,
         )

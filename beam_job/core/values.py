@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 
 from beam_job.core.sharding import is_split_name
 
 POOLS = ("avg", "max", "flatten", "none")
 DEFAULT_LAYER = "default"
+
+
+# What ends a line, and other characters that no label has: a line of label.labels.txt is a label.
+LINE_BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -14,22 +14,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
 from beam_job.core.naming import ShardName
-from beam_job.core.records import ErrorRow, FeatureRecord, FileDigest, ShardReceipt
+from beam_job.core.records import ErrorRow, FeatureRecord, FileDigest, Origin, ShardReceipt
 from beam_job.outputs.base import RecordSchema
 from beam_job.outputs.registry import SHARD_FORMATS
 from beam_job.runtime import storage
 
 
-def find_receipt(output: str, shard: ShardName, fingerprint: str) -> ShardReceipt | None:
-    """The receipt of a shard that is committed with this fingerprint and whose files have their sizes, or None."""
+def find_receipt(output: str, shard: ShardName, fingerprint: str | None = None) -> ShardReceipt | None:
+    """The receipt of a shard that is committed, with this fingerprint if one is given, or None."""
     try:
         receipt = read_receipt(output, shard)
     except (FileNotFoundError, ValueError):
         return None
-    committed = receipt.fingerprint == fingerprint and all(
-        _has_size(storage.join(output, name), file.bytes) for name, file in receipt.files.items()
-    )
-    return receipt if committed else None
+    return receipt if fingerprint in (None, receipt.fingerprint) and has_files(output, receipt) else None
+
+
+def has_files(output: str, receipt: ShardReceipt) -> bool:
+    """Whether the files of a receipt are there, with their sizes."""
+    return all(_has_size(storage.join(output, name), file.bytes) for name, file in receipt.files.items())
 
 
 def _has_size(path: str, size: int) -> bool:
@@ -123,11 +125,16 @@ class NewShard:
             writer.finish()
 
     def receipt(
-        self, shard: ShardName, fingerprint: str, example_fingerprints: Mapping[str, str], timings: Mapping[str, float]
+        self,
+        shard: str,
+        fingerprint: str,
+        example_fingerprints: Mapping[str, str],
+        timings: Mapping[str, float],
+        origin: Origin | None = None,
     ) -> ShardReceipt:
         """The receipt for what was added, once the files are complete."""
         return ShardReceipt(
-            shard=str(shard),
+            shard=shard,
             fingerprint=fingerprint,
             records=self._labels.total(),
             error_rows=tuple(self._error_rows),
@@ -135,20 +142,21 @@ class NewShard:
             example_fingerprints=example_fingerprints,
             files={name: file.digest() for name, file in self._files.items()},
             timings=dict(timings),
+            origin=origin,
         )
 
 
 @contextlib.contextmanager
-def new_shard(output: str, shard: ShardName, formats: Sequence[str], schema: RecordSchema) -> Iterator[NewShard]:
+def new_shard(output: str, name: str, formats: Sequence[str], schema: RecordSchema) -> Iterator[NewShard]:
     """A shard to fill, whose files appear in the dataset when the block ends without an error.
 
     Args:
       output: The dataset's directory.
-      shard: Which shard.
+      name: The names of the files, without the suffix of a format.
       formats: The names of the formats, for a file in each.
       schema: What the records have in common.
     """
-    names = {shard.file_name(SHARD_FORMATS.get(name).suffix): name for name in formats}
+    names = {f"{name}{SHARD_FORMATS.get(shard_format).suffix}": shard_format for shard_format in formats}
     with contextlib.ExitStack() as stack:
         files = {
             file_name: (shard_format, stack.enter_context(storage.new_file(storage.join(output, file_name))))

@@ -6,16 +6,49 @@ import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import Protocol
 
 from beam_job.core.errors import InputError, UnknownLabelError
 from beam_job.core.suggestions import did_you_mean
+from beam_job.core.values import LINE_BREAKS
 from beam_job.runtime import storage
 
 NO_LABEL = -1
+# In a shard by input: a label that the vocabulary does not have.
+UNKNOWN_LABEL = -2
 LARGEST_INTEGER_LABEL = 999_999
 
 _INTEGER = re.compile(r"0|[1-9][0-9]*")
-_BREAKS = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
+
+
+class Labels(Protocol):
+    """Gives labels their indices."""
+
+    def index(self, label: str | None) -> int:
+        """The index of a label, -1 for None; UnknownLabelError where it has none."""
+
+
+class FoundLabels:
+    """The labels of a piece, numbered in the order in which they are found.
+
+    They are added by the thread that reads the piece, in its order, and looked up by those that work on it.
+    """
+
+    def __init__(self) -> None:
+        self._index: dict[str, int] = {}
+
+    def add(self, label: str | None) -> None:
+        """Gives a label its index, unless it has one."""
+        if label is not None:
+            self._index.setdefault(label, len(self._index))
+
+    def index(self, label: str | None) -> int:
+        """The index of a label that was added, -1 for None."""
+        return NO_LABEL if label is None else self._index[label]
+
+    def names(self) -> list[str]:
+        """The labels, in the order of their indices."""
+        return list(self._index)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +66,7 @@ class LabelVocabulary:
             twice = next(name for position, name in enumerate(self.names) if name in self.names[:position])
             raise InputError(f"Expected every label once in the vocabulary, found {twice!r} more than once.")
         for name in self.names:
-            if not name.strip() or _BREAKS.search(name):
+            if not name.strip() or LINE_BREAKS.search(name):
                 raise InputError(f"Expected labels of one line of text, not blank, found {name!r}.")
 
     @cached_property
@@ -51,9 +84,13 @@ class LabelVocabulary:
         try:
             return self._index[label]
         except KeyError:
-            raise UnknownLabelError(
-                f"Expected one of the {len(self.names)} labels given, found {label!r}{did_you_mean(label, self._index)}"
-            ) from None
+            raise self.unknown(label) from None
+
+    def unknown(self, label: str) -> UnknownLabelError:
+        """The error for a label that is not in the vocabulary."""
+        return UnknownLabelError(
+            f"Expected one of the {len(self.names)} labels given, found {label!r}{did_you_mean(label, self._index)}"
+        )
 
     @classmethod
     def build(cls, labels: Iterable[str]) -> LabelVocabulary:

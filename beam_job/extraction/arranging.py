@@ -10,8 +10,7 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from beam_job.core.records import ErrorRow, ExampleRef
-from beam_job.extraction.reading import Content
+from beam_job.core.records import Content, ErrorRow, ExampleRef
 
 T = TypeVar("T")
 # Bytes of contents that are held to be ordered by length. Shards of texts rarely hold more.

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from beam_job.core.errors import ExampleError, ModelError, ModelRejectedError
 from beam_job.core.metrics import StageTimes
 from beam_job.core.records import ErrorRow, ExampleRef, FeatureRecord, Float32Array, Shape
-from beam_job.dataset.labels import LabelVocabulary
+from beam_job.dataset.labels import Labels
 from beam_job.engines.base import Engine
 from beam_job.extraction.arranging import Task
 from beam_job.models.pooling import joined
@@ -31,7 +31,7 @@ def process_batch(
     model: ModelSpec,
     engine: Engine,
     batch_size: int,
-    vocabulary: LabelVocabulary,
+    vocabulary: Labels,
     times: StageTimes,
 ) -> list[tuple[int, Outcome]]:
     """An outcome for each example of a batch, with the example's place in its shard.
@@ -65,9 +65,7 @@ def process_batch(
     return outcomes
 
 
-def _labelled(
-    task: Task, vocabulary: LabelVocabulary
-) -> tuple[list[tuple[int, ExampleRef, int]], list[tuple[int, ErrorRow]]]:
+def _labelled(task: Task, vocabulary: Labels) -> tuple[list[tuple[int, ExampleRef, int]], list[tuple[int, ErrorRow]]]:
     """The examples of a task with the numbers of their labels, and the error rows of those that have none."""
     if isinstance(task.content, ErrorRow):
         return [], [(place, task.content) for place, _ in task.examples]

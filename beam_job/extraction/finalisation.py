@@ -9,12 +9,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from beam_job.core import naming
 from beam_job.core.errors import JobFailedError
 from beam_job.core.metrics import add_times
 from beam_job.core.naming import ShardName
 from beam_job.core.options import ExtractOptions
 from beam_job.core.records import ErrorRow, ShardReceipt
+from beam_job.core.sharding import stable_hash
 from beam_job.dataset import error_rows
 from beam_job.dataset.commit import read_receipt
 from beam_job.dataset.run import labels_txt, reader_files, run_json
@@ -88,6 +92,7 @@ class _Totals:
         self.errors: Counter[str] = Counter()
         self.first_error: ErrorRow | None = None
         self.times: list[Mapping[str, float]] = []  # of all receipts
+        self.hashes: list[npt.NDArray[np.uint64]] = []  # of the ids in each shard by input
 
     def add(self, receipt: ShardReceipt) -> None:
         split = ShardName.parse(receipt.shard).split
@@ -97,11 +102,14 @@ class _Totals:
         rows = [*receipt.error_rows, *([self.first_error] if self.first_error else [])]
         self.first_error = min(rows, key=lambda row: row.id, default=None)
         self.times.append(receipt.timings)
+        if receipt.origin:
+            self.hashes.append(np.array([stable_hash(name) for name in receipt.example_fingerprints], np.uint64))
         self.shards.append(
             {
                 "shard": receipt.shard,
                 "records": receipt.records,
                 "errors": len(receipt.error_rows),
+                **({"piece": receipt.origin.piece} if receipt.origin else {}),
                 "files": {name: dataclasses.asdict(file) for name, file in receipt.files.items()},
             }
         )
@@ -126,7 +134,7 @@ def finalise(output: str, layout: DatasetLayout, run: RunDescription, fingerprin
             totals.add(receipt)
             for row in receipt.error_rows:
                 errors.write(error_rows.pack_error_row(row))
-    problem = _problem(layout.total, totals, run.max_error_rate)
+    problem = _repeated(totals) or _problem(layout.total, totals, run.max_error_rate)
     _write_metadata(output, layout, run, totals, problem)
     if problem:
         raise JobFailedError(problem)
@@ -155,6 +163,19 @@ def _receipts(output: str, layout: DatasetLayout, fingerprints: Mapping[str, str
 
     with ThreadPoolExecutor(RECEIPTS_IN_FLIGHT, "beam-job-receipts") as pool:
         yield from map_in_order(read, layout.shard_names(), pool, RECEIPTS_IN_FLIGHT)
+
+
+def _repeated(totals: _Totals) -> str | None:
+    """Whether ids are repeated, in shards by input: the ids of a column are not known before all pieces are read."""
+    if not totals.hashes:
+        return None
+    hashes = np.sort(np.concatenate(totals.hashes))
+    count = int((hashes[1:] == hashes[:-1]).sum())
+    return (
+        f"Expected every example to have a unique id, found {count} repeated; name another --id_column."
+        if count
+        else None
+    )
 
 
 def _problem(examples: int, totals: _Totals, max_error_rate: float) -> str | None:

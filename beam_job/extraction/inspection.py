@@ -14,7 +14,7 @@ from beam_job.engines.base import EngineChoice
 from beam_job.engines.comparison import milliseconds_per_example
 from beam_job.engines.selection import load_engine
 from beam_job.extraction.reading import first_examples
-from beam_job.inputs.base import all_refs
+from beam_job.inputs.reading import first_look
 from beam_job.inputs.selection import open_source
 from beam_job.models.frozen import ModelNames, freeze_artefact, list_names, time_names
 from beam_job.models.loaders.base import LayerInfo
@@ -148,8 +148,8 @@ def _milliseconds(spec: ModelSpec, batch: int | None) -> float:
 
 def _times(spec: ModelSpec, artefact: Artefact, names: ModelNames, input_path: str) -> Mapping[str, float]:
     """Milliseconds per example up to each output and layer; up to the last tensors where there are no layers."""
-    refs = all_refs(open_source(input_path), example_files(spec.modality))
-    examples = spec.row_of_each(first_examples(refs, spec.modality))
+    look = first_look(open_source(input_path), example_files(spec.modality))
+    examples = spec.row_of_each(first_examples(look, spec.modality))
     if not examples:
         raise InputError(f"Expected examples to time the model on in {input_path}, found none that can be decoded.")
     wanted = [*names.outputs, *(layer.path for layer, shape in names.layers if shape is not None)]

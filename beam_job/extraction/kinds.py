@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from beam_job.core.errors import DecodeError, ExampleError, InputError
 from beam_job.core.options import DEFAULT_MODELS
 from beam_job.core.records import ExampleRef, PassedOver
-from beam_job.inputs.reading import read_example
+from beam_job.inputs.reading import FirstLook
 from beam_job.modalities.base import Modality
 from beam_job.modalities.registry import MODALITIES
 from beam_job.models.spec import ModelSpec
@@ -19,19 +18,17 @@ _READ = 3
 _HEAD_BYTES = 256
 
 
-def check_kind(entries: Sequence[ExampleRef | PassedOver], model: ModelSpec, allowed_roots: Sequence[str]) -> None:
+def check_kind(look: FirstLook, model: ModelSpec) -> None:
     """Checks that an input does not hold examples of another modality than a model takes.
 
     Args:
-      entries: The first entries of the input.
+      look: The start of the input.
       model: The model.
-      allowed_roots: Directories that files must be in, if there are any.
 
     Raises:
       InputError: the first examples are all of another modality.
     """
-    refs = [entry for entry in entries if isinstance(entry, ExampleRef)]
-    other = _by_content(refs, model.modality, allowed_roots) if refs else _by_suffix(entries)
+    other = _by_content(look, model.modality) if look.refs else _by_suffix(look.entries)
     if other is not None and other.name != model.modality.name:
         raise InputError(
             f"Expected an input of {model.modality.name} examples, since the model {model.handle} takes "
@@ -47,15 +44,14 @@ def _by_suffix(entries: Iterable[ExampleRef | PassedOver]) -> type[Modality] | N
     return next((modality for modality in MODALITIES.latest_first() if modality.suffixes.intersection(most)), None)
 
 
-def _by_content(refs: Iterable[ExampleRef], modality: Modality, roots: Sequence[str]) -> type[Modality] | None:
+def _by_content(look: FirstLook, modality: Modality) -> type[Modality] | None:
     """What the first examples are, if the modality can decode none of them.
 
     Text is not looked for: pages of the web that were saved under the name of a photograph are no reason to stop.
     """
     contents = []
-    for ref in itertools.islice((ref for ref in refs if ref.problem is None), _READ):
+    for content in look.contents(_READ):
         with contextlib.suppress(ExampleError):
-            content = read_example(ref, roots)
             try:
                 modality.prepare(content)
             except DecodeError:

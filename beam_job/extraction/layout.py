@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
-from beam_job.core.errors import InputError
+from beam_job.core.errors import InputError, UnknownLabelError
 from beam_job.core.fingerprints import digest_of
 from beam_job.core.naming import ShardName
 from beam_job.core.options import ShardOptions
-from beam_job.core.records import ExampleRef
+from beam_job.core.records import FOLDER_LABEL, ExampleRef
 from beam_job.core.sharding import assign_split, default_num_shards, shard_index
 from beam_job.core.values import SplitFractions
-from beam_job.dataset.labels import LabelVocabulary
+from beam_job.dataset.labels import UNKNOWN_LABEL, LabelVocabulary
 
 _KINDS_SHOWN = 8
 
@@ -32,12 +32,58 @@ class SplitPolicy:
     fractions: SplitFractions | None
     seed: int
 
-    def assign(self, ref: ExampleRef) -> ExampleRef:
-        """``ref`` with a split: its own, or one by a stable hash of its group or id."""
+    def to_json(self) -> dict[str, Any]:
+        return {"fractions": self.fractions.as_dict() if self.fractions else None, "seed": self.seed}
+
+    def assign(self, ref: ExampleRef, told: str | None = None) -> ExampleRef:
+        """``ref`` with a split: its own, or one by a stable hash of its group or id.
+
+        Without fractions, ``told``, if there is one, takes the place of the hash.
+        """
         if ref.split is not None:
             return ref
+        if told is not None and self.fractions is None:
+            return dataclasses.replace(ref, split=told)
         fractions = self.fractions.as_dict() if self.fractions else {}
         return dataclasses.replace(ref, split=assign_split(ref.group or ref.id, fractions, self.seed))
+
+
+@dataclasses.dataclass(frozen=True)
+class ShardOrigin:
+    """What a shard by input is made of.
+
+    Attributes:
+      key: The piece.
+      fingerprint: Hash over everything that decides the piece's examples and their features.
+      earlier: The name of the shard of an earlier run that holds the features, or None for a staged one.
+    """
+
+    key: str
+    fingerprint: str
+    earlier: str | None
+
+
+@dataclasses.dataclass(frozen=True)
+class PieceSummary:
+    """What the layout needs to know of a piece that has been extracted.
+
+    Attributes:
+      number: Its place among all pieces.
+      key: Which piece it is.
+      fingerprint: Hash over everything that decides its examples and their features.
+      shards: Split to the name of the shard that an earlier run made of it, or None for one that is staged.
+      examples: Split to number of examples.
+      labels: The labels that occur, as the container has them.
+      passed_over: Kind to number of the members that are no examples.
+    """
+
+    number: int
+    key: str
+    fingerprint: str
+    shards: Mapping[str, str | None]
+    examples: Mapping[str, int]
+    labels: frozenset[str]
+    passed_over: Mapping[str, int]
 
 
 @dataclasses.dataclass
@@ -48,11 +94,13 @@ class Tally:
       examples: Split name to number of examples.
       labels: The labels that occur.
       passed_over: Kind to number of the files that are no examples.
+      pieces: Number of a piece of a container to split to its shard.
     """
 
     examples: Counter[str] = dataclasses.field(default_factory=Counter)
     labels: set[str] = dataclasses.field(default_factory=set)
     passed_over: Counter[str] = dataclasses.field(default_factory=Counter)
+    pieces: dict[int, Mapping[str, ShardOrigin]] = dataclasses.field(default_factory=dict)
 
     def add(self, ref: ExampleRef) -> None:
         """Counts a ref that has a split."""
@@ -61,11 +109,21 @@ class Tally:
         if ref.label is not None:
             self.labels.add(ref.label)
 
+    def add_piece(self, piece: PieceSummary) -> None:
+        """Counts the examples of a piece."""
+        self.examples.update(piece.examples)
+        self.labels |= piece.labels
+        self.passed_over.update(piece.passed_over)
+        self.pieces[piece.number] = {
+            split: ShardOrigin(piece.key, piece.fingerprint, earlier) for split, earlier in piece.shards.items()
+        }
+
     def merge(self, other: Tally) -> None:
         """Adds another tally."""
         self.examples.update(other.examples)
         self.labels |= other.labels
         self.passed_over.update(other.passed_over)
+        self.pieces.update(other.pieces)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,12 +135,16 @@ class DatasetLayout:
       shards: Split name to number of shards.
       vocabulary: Label to index.
       passed_over: Kind to number of the files that are no examples, sorted by kind.
+      origins: For shards by input, which piece each is made of; empty for shards by hash.
+      shared: The folders that all examples in folders of containers share: their label is the folder below.
     """
 
     examples: Mapping[str, int]
     shards: Mapping[str, int]
     vocabulary: LabelVocabulary
     passed_over: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    origins: Mapping[ShardName, ShardOrigin] = dataclasses.field(default_factory=dict)
+    shared: tuple[str, ...] = ()
 
     @cached_property
     def total(self) -> int:
@@ -101,10 +163,22 @@ class DatasetLayout:
         count = self.shards[ref.split]
         return ShardName(ref.split, shard_index(ref.id, count), count)
 
+    def name_of(self, label: str) -> str:
+        """A label as a container has it, as it is in the vocabulary."""
+        return _name_of(label, len(self.shared))
+
+    def index_of(self, label: str) -> int:
+        """The index of a label as a container has it, -2 for one that the vocabulary does not have."""
+        try:
+            return self.vocabulary.index(self.name_of(label))
+        except UnknownLabelError:
+            return UNKNOWN_LABEL
+
     def to_json(self) -> dict[str, Any]:
         return {
             "examples": dict(self.examples),
             "shards": dict(self.shards),
+            **({"pieces": {str(name): origin.key for name, origin in self.origins.items()}} if self.origins else {}),
             "labels": len(self.vocabulary.names),
             "labels_digest": digest_of(list(self.vocabulary.names)),
         }
@@ -134,15 +208,57 @@ def make_layout(
         raise InputError(f"Found no example in {source!r}; expected at least one{told}.")
     splits = sorted(tally.examples)
     earlier = earlier_shards or {}
+    origins = _origins(tally.pieces)
+    made = Counter(shard.split for shard in origins)
     shards = {
-        split: options.num_shards
+        split: made[split]
+        or options.num_shards
         or earlier.get(split)
         or default_num_shards(tally.examples[split], options.examples_per_shard)
         for split in splits
     }
-    examples = {split: tally.examples[split] for split in splits}
-    passed_over = {kind: tally.passed_over[kind] for kind in sorted(tally.passed_over)}
-    return DatasetLayout(examples, shards, vocabulary or LabelVocabulary.build(tally.labels), passed_over)
+    shared = _shared_folders(tally.labels)
+    return DatasetLayout(
+        examples={split: tally.examples[split] for split in splits},
+        shards=shards,
+        vocabulary=vocabulary or LabelVocabulary.build({_name_of(label, len(shared)) for label in tally.labels}),
+        passed_over={kind: tally.passed_over[kind] for kind in sorted(tally.passed_over)},
+        origins=origins,
+        shared=shared,
+    )
+
+
+def _origins(pieces: Mapping[int, Mapping[str, ShardOrigin]]) -> dict[ShardName, ShardOrigin]:
+    """The shards by input: in each split, the pieces that have examples in it are numbered in their order."""
+    by_split: defaultdict[str, list[ShardOrigin]] = defaultdict(list)
+    for number in sorted(pieces):
+        for split, origin in pieces[number].items():
+            by_split[split].append(origin)
+    return {
+        ShardName(split, index, len(found)): origin
+        for split, found in sorted(by_split.items())
+        for index, origin in enumerate(found)
+    }
+
+
+def _shared_folders(labels: Iterable[str]) -> tuple[str, ...]:
+    """The folders that are above all classes, of labels that are folders of a container.
+
+    >>> _shared_folders([f"{FOLDER_LABEL}photos/cat", f"{FOLDER_LABEL}photos/dog/small", "7"])
+    ('photos',)
+    """
+    paths = [label.removeprefix(FOLDER_LABEL).split("/") for label in labels if label.startswith(FOLDER_LABEL)]
+    shared: list[str] = []
+    for level in zip(*(path[:-1] for path in paths), strict=False):
+        if len(set(level)) > 1:
+            break
+        shared.append(level[0])
+    return tuple(shared)
+
+
+def _name_of(label: str, shared: int) -> str:
+    """The label that a label of a container stands for, below so many shared folders."""
+    return label.removeprefix(FOLDER_LABEL).split("/")[shared] if label.startswith(FOLDER_LABEL) else label
 
 
 def describe_passed_over(passed_over: Mapping[str, int], extras: Mapping[str, str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +11,6 @@ from typing import Any
 from beam_job.core.errors import InputError
 from beam_job.core.option_fields import check_modality
 from beam_job.core.options import ExtractOptions
-from beam_job.core.records import ExampleRef
 from beam_job.dataset import target
 from beam_job.dataset.labels import LabelVocabulary
 from beam_job.dataset.originals import example_files
@@ -22,14 +20,13 @@ from beam_job.extraction.extractor import Extractor, new_extractor
 from beam_job.extraction.kinds import check_kind
 from beam_job.extraction.reading import first_examples
 from beam_job.extraction.resumption import EarlierRun, check_identity, read_earlier_run
-from beam_job.inputs.base import Source, all_entries
-from beam_job.inputs.selection import open_source
+from beam_job.inputs.base import Source
+from beam_job.inputs.reading import first_look
+from beam_job.inputs.selection import named_columns, open_source
 from beam_job.models.spec import describe_model
 from beam_job.runtime import storage
 from beam_job.runtime.retries import impatient
 
-# Entries of the input that a launch looks at.
-_LISTED = 1000
 logger = logging.getLogger(__name__)
 
 
@@ -79,7 +76,7 @@ def prepare(
         source, notes = _source(options)
         stale = target.check_target(output, options.output.overwrite, resume)
         earlier = read_earlier_run(output) if resume else None
-    vocabulary = LabelVocabulary.read(options.source.labels) if options.source.labels else None
+    vocabulary = _vocabulary(options, source)
     with show_step(f"loading {options.model.model}"):
         config = _config(options, source, earlier, processes)
         extractor = acquire(config) if acquire else new_extractor(config)
@@ -95,10 +92,18 @@ def prepare(
 def _source(options: ExtractOptions) -> tuple[Source, list[str]]:
     """The input, checked, and how it is understood."""
     try:
-        source = open_source(options.source.input, options.source.text_column)
+        source = open_source(options.source.input, named_columns(dataclasses.asdict(options.source)))
         return source, source.check()
     except OSError as error:
         raise InputError(f"The input cannot be read: {error}. docs/inputs.md says how to log in.") from None
+
+
+def _vocabulary(options: ExtractOptions, source: Source) -> LabelVocabulary | None:
+    """The labels, if the user or the input itself numbers them."""
+    if options.source.labels:
+        return LabelVocabulary.read(options.source.labels)
+    names = source.vocabulary()
+    return LabelVocabulary(tuple(names)) if names else None
 
 
 def _config(options: ExtractOptions, source: Source, earlier: EarlierRun | None, processes: int) -> ExtractionConfig:
@@ -106,15 +111,14 @@ def _config(options: ExtractOptions, source: Source, earlier: EarlierRun | None,
     modality = spec.modality
     check_modality(options.source, modality.name)
     # Listed once: to open a manifest in a bucket fetches it.
-    first = list(itertools.islice(all_entries(source, example_files(modality)), _LISTED))
-    check_kind(first, spec, options.source.allowed_roots)
-    refs = [entry for entry in first if isinstance(entry, ExampleRef)]
+    look = first_look(source, example_files(modality), options.source.allowed_roots)
+    check_kind(look, spec)
     engine = choose_engine(
         spec,
         options.engine.engine,
         options.engine.precision,
         options.work.batch_size,
-        lambda: spec.row_of_each(first_examples(refs, modality, options.source.allowed_roots)),
+        lambda: spec.row_of_each(first_examples(look, modality)),
         earlier.identity["engine"][0] if earlier else None,
     )
     logger.info("engine %s in %s, %s", engine.name, engine.precision, engine.reason)

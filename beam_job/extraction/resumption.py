@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import io
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -34,10 +35,12 @@ class EarlierRun:
     Attributes:
       identity: What decided its features, as in run.json.
       shards: Split name to number of shards; empty when the run did not get that far.
+      pieces: Key of a piece of a container to the names of the shards that may have been made of it.
     """
 
     identity: Mapping[str, Any]
     shards: Mapping[str, int]
+    pieces: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
 
 def read_earlier_run(output: str) -> EarlierRun | None:
@@ -48,7 +51,15 @@ def read_earlier_run(output: str) -> EarlierRun | None:
     if not identity:
         return None
     complete = {split: content["shards"] for split, content in run.get("splits", {}).items()}
-    return EarlierRun(identity, _read_json(output, naming.LAYOUT).get("shards") or complete)
+    layout = _read_json(output, naming.LAYOUT)
+    pieces: defaultdict[str, set[str]] = defaultdict(set)
+    for shard, key in layout.get("pieces", {}).items():
+        pieces[key].add(shard)
+    for content in run.get("shards", []):
+        if "piece" in content:
+            pieces[content["piece"]].add(content["shard"])
+    named = {key: tuple(sorted(names)) for key, names in pieces.items()}
+    return EarlierRun(identity, layout.get("shards") or complete, named)
 
 
 def check_identity(earlier: EarlierRun, identity: Mapping[str, Any]) -> None:

@@ -74,7 +74,7 @@ def _extract(
         target.withdraw_success(config.output)
     logger.info("%s: begins, %d examples, %d carried over", shard, len(refs), len(kept))
     schema = RecordSchema(config.model.outputs, vocabulary.names)
-    with commit.new_shard(config.output, shard, config.formats, schema) as new:
+    with commit.new_shard(config.output, str(shard), config.formats, schema) as new:
         for outcome in _with_kept(extractor, refs, kept, vocabulary, times):
             with times.measure("write"):
                 new.add(outcome)
@@ -84,7 +84,7 @@ def _extract(
     timings = {**times.seconds(), "wall": wall, "retries": RETRIES.take(), "extracted": len(refs) - len(kept)}
     fingerprints = {ref.id: config.fingerprint_of(ref) for ref in refs}
     rounded = {**{name: round(value, 6) for name, value in timings.items()}, "run": config.launched}
-    receipt = new.receipt(shard, fingerprint, fingerprints, rounded)
+    receipt = new.receipt(str(shard), fingerprint, fingerprints, rounded)
     if receipt.examples != len(refs):
         raise JobFailedError(f"{shard} has {len(refs)} examples but accounts for {receipt.examples}.")
     commit.write_receipt(config.output, shard, receipt)

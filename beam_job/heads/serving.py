@@ -14,9 +14,8 @@ from beam_job.core import naming
 from beam_job.core.errors import DecodeError, ExampleError, ModelError
 from beam_job.core.options import ExtractOptions
 from beam_job.core.records import Float32Array
-from beam_job.dataset.originals import original_refs
+from beam_job.dataset.originals import originals
 from beam_job.dataset.reading import Dataset, FeatureTable
-from beam_job.inputs.reading import read_example
 from beam_job.modalities.base import Modality
 from beam_job.models.pooling import joined_tensor
 from beam_job.models.resources import import_with_tables, tables
@@ -159,11 +158,11 @@ def compare_served(
 def _stored(dataset: Dataset, tables: Iterable[FeatureTable]) -> Iterator[tuple[bytes, Float32Array]]:
     """The bytes, and the stored features [1, D], of examples that can still be read from the input."""
     known = {example_id: (table, row) for table in tables for row, example_id in enumerate(table.ids)}
-    for ref in itertools.islice(original_refs(dataset), _LOOKED_AT):
-        if ref.id in known:
-            table, row = known[ref.id]
+    for example_id, read in itertools.islice(originals(dataset), _LOOKED_AT):
+        if example_id in known:
+            table, row = known[example_id]
             with contextlib.suppress(ExampleError):
-                yield read_example(ref), table.features[row : row + 1]
+                yield read(), table.features[row : row + 1]
 
 
 def _backbone(definition: Any, known: Mapping[str, Any], taken: str, given: str) -> Any:

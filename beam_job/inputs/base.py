@@ -6,16 +6,33 @@ import abc
 import dataclasses
 import posixpath
 import re
-from collections.abc import Callable, Iterator
-from typing import ClassVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
 
-from beam_job.core.records import ExampleRef, PassedOver
+from beam_job.core.records import Content, ExampleRef, PassedOver, Piece
 from beam_job.runtime import storage
 
 # For messages about --input.
-INPUTS_IN_WORDS = "a directory with a folder per class, a glob, a .csv or .jsonl manifest, or a .txt file of texts"
+INPUTS_IN_WORDS = (
+    "a directory with a folder per class, a glob, a .csv or .jsonl manifest, a .txt file of texts, or tar, zip, "
+    "Parquet or TFRecord files"
+)
 # So many of its first bytes tell what a file is.
-_HEAD_BYTES = 64
+HEAD_BYTES = 64
+# What systems leave beside the files of their users, in lower case.
+_JUNK = frozenset(
+    (
+        "@eadir",
+        "#recycle",
+        "$recycle.bin",
+        "__macosx",
+        "lost+found",
+        "system volume information",
+        "desktop.ini",
+        "ehthumbs.db",
+        "thumbs.db",
+    )
+)
 _ORDINARY_SUFFIX = re.compile(r"\.[a-z0-9_~-]{1,12}")
 
 
@@ -38,62 +55,98 @@ class ExampleFiles:
     def passed_over(self, path: str) -> PassedOver | None:
         """Why a file is no example, or None for one that is.
 
-        A local file whose suffix does not tell is looked into; in an object store that would be a request per file. A
-        file of text with another suffix is probably something else, such as a table.
+        A local file whose suffix does not tell is looked into; in an object store that would be a request per file.
         """
+        if self.is_named(path) or (storage.is_local(path) and self.is_recognised(path, lambda: _head(path))):
+            return None
+        return kind_of(path)
+
+    def is_named(self, path: str) -> bool:
+        """Whether a file is an example by its suffix."""
         name = posixpath.basename(path).lower()
-        suffixes = [posixpath.splitext(text)[1] for text in (name, name.partition("?")[0])]  # x.jpg?w=640
-        if any(suffix in self.suffixes for suffix in suffixes):
-            return None
-        suffix = suffixes[0]
-        if storage.is_local(path) and not (self.texts and suffix) and self.recognises(_head(path)):
-            return None
-        if not suffix:
-            return PassedOver("without suffix")
-        return PassedOver(suffix if _ORDINARY_SUFFIX.fullmatch(suffix) else "with other suffixes")
+        return any(posixpath.splitext(text)[1] in self.suffixes for text in (name, name.partition("?")[0]))  # x.jpg?w=1
+
+    def is_recognised(self, path: str, head: Callable[[], bytes]) -> bool:
+        """Whether a file is an example by its first bytes.
+
+        A file of text with another suffix is probably something else, such as a table.
+        """
+        return not (self.texts and posixpath.splitext(path)[1]) and self.recognises(head())
+
+
+def kind_of(path: str) -> PassedOver:
+    """What a file that is no example is counted as."""
+    suffix = posixpath.splitext(posixpath.basename(path).lower())[1]
+    if not suffix:
+        return PassedOver("without suffix")
+    return PassedOver(suffix if _ORDINARY_SUFFIX.fullmatch(suffix) else "with other suffixes")
 
 
 def _head(path: str) -> bytes:
     try:
         with storage.open_read(path) as file:
-            return file.read(_HEAD_BYTES)
+            return file.read(HEAD_BYTES)
     except OSError:
         return b""
 
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """What the columns of a table are called.
+    """What the user calls the parts of an example, where they are not called as usual; each is an option.
 
     Attributes:
-      text: The one with the texts.
+      text_column: The column of a table with the texts.
+      image_column: The column of a table with the examples.
+      label_column: The one with the labels.
+      id_column: The one with the ids.
+      label_key: The member of a sample in a tar file with the label: a suffix, or a dotted path in its ``.json``.
     """
 
-    text: str = "text"
+    text_column: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    id_column: str | None = None
+    label_key: str | None = None
+
+    def named(self) -> list[str]:
+        """The options that are given."""
+        return [name for name, value in dataclasses.asdict(self).items() if value is not None]
 
 
 PLAIN_COLUMNS = Columns()
 
 
 class Source(abc.ABC):
-    """An input, made from its path. Small; travels to the workers, where the listing happens.
+    """An input, made from its path. Small; travels to the workers. Either a :class:`Listing` or a :class:`Container`.
 
     Attributes:
-      ids_unique: Whether two refs cannot have the same id, by the way ids are made.
-      has_columns: Whether it is a table, whose columns options may name.
+      has_columns: Whether it is made with :class:`Columns`.
     """
 
-    ids_unique: ClassVar[bool]
     has_columns: ClassVar[bool] = False
+
+    @property
+    @abc.abstractmethod
+    def ids_unique(self) -> bool:
+        """Whether two examples cannot have the same id, by the way ids are made."""
+
+    @property
+    def takes(self) -> frozenset[str]:
+        """The options of :class:`Columns` that it has a use for."""
+        return frozenset()
 
     @abc.abstractmethod
     def __init__(self, path: str, columns: Columns = PLAIN_COLUMNS) -> None:
-        """The input at ``path``, an absolute path or a URL; only a table is given columns."""
+        """The input at ``path``, an absolute path or a URL; columns are given only to those that take some."""
 
     @classmethod
     @abc.abstractmethod
     def matches(cls, path: str) -> bool:
         """Whether this kind of input can list what is at ``path``, an absolute path or a URL."""
+
+    def vocabulary(self) -> Sequence[str] | None:
+        """The labels, in the order of their numbers, if the input itself numbers them."""
+        return None
 
     def check(self) -> list[str]:
         """Checks what a launch can check in a moment.
@@ -105,6 +158,10 @@ class Source(abc.ABC):
           InputError: the input is wrong as a whole.
         """
         return []
+
+
+class Listing(Source):
+    """An input whose examples lie each for itself: they are listed first, and read one by one."""
 
     @classmethod
     def read_member(cls, uri: str, member: str) -> bytes:
@@ -138,16 +195,67 @@ class Source(abc.ABC):
         """
 
 
-def all_refs(source: Source, files: ExampleFiles) -> Iterator[ExampleRef]:
-    """Every example in an input, part by part, listed as it is consumed; arguments as for :meth:`Source.refs`."""
+class Container(Source):
+    """An input whose examples lie together in files, which are read in one go, a piece at a time."""
+
+    def reading(self) -> dict[str, Any]:
+        """What decides how a piece is read, beside the piece itself."""
+        return {}
+
+    def check_examples(self, files: ExampleFiles) -> None:
+        """Checks what can only be checked when the modality is known.
+
+        Raises:
+          InputError: it cannot be told what the examples are.
+        """
+
+    @abc.abstractmethod
+    def pieces(self) -> list[Piece]:
+        """The pieces, in the order in which their shards are numbered.
+
+        Raises:
+          InputError: there is none.
+        """
+
+    @abc.abstractmethod
+    def members(
+        self, piece: Piece, files: ExampleFiles, contents: bool = True, request_bytes: int = storage.STREAMED_BYTES
+    ) -> Iterator[Content | PassedOver]:
+        """The examples in a piece, in their order, read as they are consumed.
+
+        What is damaged becomes an error row, and the rest is read as far as possible; no two examples have one id.
+
+        Args:
+          piece: One of :meth:`pieces`.
+          files: Which members are examples of the run's modality.
+          contents: Whether the examples themselves are wanted; if not, each is empty, where that saves work.
+          request_bytes: The size of a request to a store.
+        """
+
+
+def all_refs(source: Listing, files: ExampleFiles) -> Iterator[ExampleRef]:
+    """Every example in an input, part by part, listed as it is consumed; arguments as for :meth:`Listing.refs`."""
     return (entry for entry in all_entries(source, files) if isinstance(entry, ExampleRef))
 
 
-def all_entries(source: Source, files: ExampleFiles) -> Iterator[ExampleRef | PassedOver]:
+def all_entries(source: Listing, files: ExampleFiles) -> Iterator[ExampleRef | PassedOver]:
     """Everything in an input; as :func:`all_refs`."""
     return (entry for unit in source.units() for entry in source.refs(unit, files))
+
+
+def all_members(source: Container, files: ExampleFiles) -> Iterator[Content]:
+    """Every example in the containers of an input, piece by piece, read as it is consumed."""
+    for piece in source.pieces():
+        for found in source.members(piece, files):
+            if not isinstance(found, PassedOver):
+                yield found
 
 
 def readable_id(path: str) -> str:
     r"""An id that is valid Unicode: bytes of a name that are not UTF-8 become ``\xNN``."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def is_junk(name: str) -> bool:
+    """Whether a file or a folder is hidden, or left behind by a system."""
+    return name.startswith(".") or name.lower() in _JUNK

@@ -6,31 +6,17 @@ import dataclasses
 import functools
 import posixpath
 from collections.abc import Iterator
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from beam_job.core.records import ExampleRef, PassedOver
 from beam_job.core.sharding import SPLIT_NAMES
-from beam_job.inputs.base import ExampleFiles, Source, readable_id
+from beam_job.inputs.base import ExampleFiles, Listing, is_junk, readable_id
 from beam_job.inputs.globs import is_glob
 from beam_job.runtime import storage
 
 # The units of a listing: the files directly in a folder, or everything below it.
 _FILES, _TREE = "files:", "tree:"
 _DEEPEST = 4
-# What systems leave beside the files of their users, in lower case.
-_JUNK = frozenset(
-    (
-        "@eadir",
-        "#recycle",
-        "$recycle.bin",
-        "__macosx",
-        "lost+found",
-        "system volume information",
-        "desktop.ini",
-        "ehthumbs.db",
-        "thumbs.db",
-    )
-)
 
 
 class Levels(NamedTuple):
@@ -46,7 +32,7 @@ class Levels(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class ClassFolders(Source):
+class ClassFolders(Listing):
     """Files at ``ROOT/CLASS/.../NAME`` or ``ROOT/SPLIT/CLASS/.../NAME``; those above the classes have no label.
 
     The folders are splits when all of them are called as splits are. A single folder that holds several is passed
@@ -54,7 +40,7 @@ class ClassFolders(Source):
     """
 
     root: str
-    ids_unique: ClassVar[bool] = True
+    ids_unique = True
 
     @classmethod
     def matches(cls, path: str) -> bool:
@@ -92,7 +78,7 @@ class ClassFolders(Source):
         if names is None:
             paths = (storage.relative(info.path, root) for info in storage.list_files(root))
             names = list({path.partition("/")[0] for path in paths if "/" in path})
-        return sorted(name for name in names if not _is_ignored(name))
+        return sorted(name for name in names if not is_junk(name))
 
     def units(self) -> Iterator[str]:
         above, splits = self.levels
@@ -110,7 +96,7 @@ class ClassFolders(Source):
         root = storage.join(self.root, folder) if folder else self.root
         for info in storage.list_files(root, recursive=recursive):
             path = storage.relative(info.path, self.root)
-            if not any(map(_is_ignored, path.split("/"))):
+            if not any(map(is_junk, path.split("/"))):
                 yield files.passed_over(info.path) or self._ref(path, info)
 
     def _ref(self, path: str, info: storage.FileInfo) -> ExampleRef:
@@ -123,7 +109,3 @@ class ClassFolders(Source):
         return ExampleRef(
             readable_id(path), info.path, label=label if below else None, split=split, version=info.version
         )
-
-
-def _is_ignored(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _JUNK

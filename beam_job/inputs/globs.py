@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
-from typing import ClassVar
 
 from beam_job.core.errors import InputError
 from beam_job.core.records import ExampleRef, PassedOver
-from beam_job.inputs.base import INPUTS_IN_WORDS, ExampleFiles, Source, readable_id
+from beam_job.inputs.base import INPUTS_IN_WORDS, ExampleFiles, Listing, readable_id
 from beam_job.runtime import storage
 
 # Files that hold or list examples in a form that is not read, by the end of their names.
 _NOT_READ = (
     *(".tsv", ".txt", ".json", ".ndjson", ".yaml", ".yml", ".xml", ".xls", ".xlsx", ".csv.gz", ".jsonl.gz"),
-    *(".parquet", ".arrow", ".feather", ".tfrecord", ".tfrecords", ".npy", ".npz", ".h5", ".hdf5", ".pkl", ".lmdb"),
-    *(".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"),
+    *(".arrow", ".feather", ".tfrecord", ".tfrecords", ".npy", ".npz", ".h5", ".hdf5", ".pkl", ".lmdb"),
+    *(".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"),
 )
 
 
 @dataclasses.dataclass(frozen=True)
-class Glob(Source):
+class Glob(Listing):
     """The files that ``pattern`` matches; ids are relative to the last directory before the first wildcard."""
 
     pattern: str
-    ids_unique: ClassVar[bool] = True
+    ids_unique = True
 
     @classmethod
     def matches(cls, path: str) -> bool:

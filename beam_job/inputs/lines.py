@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import posixpath
 from collections.abc import Iterator
-from typing import ClassVar
 
 from beam_job.core.errors import InputError
 from beam_job.core.records import ExampleRef, PassedOver
-from beam_job.inputs.base import ExampleFiles, Source, readable_id
+from beam_job.inputs.base import ExampleFiles, Listing, readable_id
 from beam_job.inputs.globs import is_glob
 from beam_job.inputs.tables import Lines
 from beam_job.inputs.texts import find_text, text_ref
@@ -17,11 +16,11 @@ from beam_job.runtime import storage
 
 
 @dataclasses.dataclass(frozen=True)
-class TextLines(Source):
+class TextLines(Listing):
     """A text per line; its id is the file's name and the number of the line, from 1. An empty line counts too."""
 
     path: str
-    ids_unique: ClassVar[bool] = True
+    ids_unique = True
 
     @classmethod
     def matches(cls, path: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from beam_job.core.errors import BadReferenceError, InputError
 from beam_job.core.records import ExampleRef, PassedOver
 from beam_job.core.sharding import is_split_name
-from beam_job.inputs.base import PLAIN_COLUMNS, Columns, ExampleFiles, Source, readable_id
+from beam_job.inputs.base import PLAIN_COLUMNS, Columns, ExampleFiles, Listing, readable_id
 from beam_job.inputs.clips import clip_of
 from beam_job.inputs.tables import BadRow, Lines, Row, Span, csv_rows, jsonl_rows, plain_name
 from beam_job.inputs.texts import find_text, text_ref
@@ -26,7 +26,7 @@ _CHECKED_ROWS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
-class Manifest(Source):
+class Manifest(Listing):
     """Rows with a uri or a text, and optionally label, id, split, group, and start and end for clips of sound.
 
     Other columns are ignored.
@@ -38,7 +38,8 @@ class Manifest(Source):
 
     path: str
     columns: Columns = PLAIN_COLUMNS
-    ids_unique: ClassVar[bool] = False
+    ids_unique = False
+    takes = frozenset({"text_column"})
     has_columns: ClassVar[bool] = True
 
     @classmethod
@@ -103,7 +104,7 @@ class Manifest(Source):
 
     @property
     def _text_column(self) -> str:
-        return plain_name(self.columns.text)
+        return plain_name(self.columns.text_column or "text")
 
     @property
     def _contents(self) -> tuple[str, str]:

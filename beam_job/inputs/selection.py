@@ -1,29 +1,47 @@
-"""Selects the input that can list what is at a path."""
+"""Selects the input that can read what is at a path."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
 from beam_job.core.errors import InputError
-from beam_job.inputs.base import INPUTS_IN_WORDS, Columns, Source
+from beam_job.inputs.base import INPUTS_IN_WORDS, PLAIN_COLUMNS, Columns, Source
 from beam_job.inputs.registry import INPUTS
 from beam_job.runtime import storage
 
+# What an option of Columns goes with.
+_TAKERS = {
+    "text_column": "a .csv or .jsonl manifest, or Parquet or TFRecord files",
+    "image_column": "Parquet or TFRecord files",
+    "label_column": "Parquet or TFRecord files",
+    "id_column": "Parquet or TFRecord files",
+    "label_key": "tar files",
+}
 
-def open_source(path: str, text_column: str | None = None) -> Source:
+
+def named_columns(options: Mapping[str, Any]) -> Columns:
+    """What options, as they stand in run.json too, say of the parts of an example."""
+    return Columns(**{field.name: options.get(field.name) for field in dataclasses.fields(Columns)})
+
+
+def open_source(path: str, columns: Columns = PLAIN_COLUMNS) -> Source:
     """The input at a path.
 
     Args:
       path: The path.
-      text_column: The column of a table with the texts, where it is not called so.
+      columns: What the parts of an example are called, where not as usual.
 
     Raises:
-      InputError: there is nothing at the path that can be listed, or it is no table and a column is named.
+      InputError: there is nothing at the path that can be read, or it has no use for what is named in ``columns``.
     """
     path = storage.absolute(path)
     for source in INPUTS.latest_first():
         if source.matches(path):
-            if text_column is None:
-                return source(path)
-            if not source.has_columns:
-                raise InputError(f"--text_column goes with a .csv or .jsonl manifest, found --input={path}.")
-            return source(path, Columns(text_column))
+            opened = source(path, columns) if source.has_columns else source(path)
+            for name in columns.named():
+                if name not in opened.takes:
+                    raise InputError(f"--{name} goes with {_TAKERS[name]}, found --input={path}.")
+            return opened
     raise InputError(f"Expected --input to be {INPUTS_IN_WORDS}; there is nothing at {path!r}.")

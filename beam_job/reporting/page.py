@@ -12,7 +12,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,11 +21,9 @@ import numpy as np
 from beam_job.core import naming
 from beam_job.core.errors import ExampleError, UsageError
 from beam_job.core.options import ReportOptions
-from beam_job.core.records import ExampleRef
-from beam_job.dataset.originals import original_refs
+from beam_job.dataset.originals import originals
 from beam_job.dataset.reading import Dataset, FeatureTable
 from beam_job.heads.training import METRICS
-from beam_job.inputs.reading import read_example
 from beam_job.modalities.base import Preview
 from beam_job.modalities.registry import MODALITIES
 from beam_job.reporting.health import DUPLICATE_COSINE, FeatureHealth, examine, flat_maps
@@ -168,16 +166,17 @@ def _previews(dataset: Dataset, ids: Sequence[str]) -> dict[str, Preview]:
     """Id to what is shown of it, for the examples that the job could still read, and as it reads them."""
     modality, wanted = MODALITIES.get(dataset.run["model"]["modality"]), set(ids)
 
-    def preview(ref: ExampleRef) -> tuple[str, Preview | None]:
+    def preview(original: tuple[str, Callable[[], bytes]]) -> tuple[str, Preview | None]:
+        example_id, read = original
         try:
-            return ref.id, modality.preview(read_example(ref))
+            return example_id, modality.preview(read())
         except ExampleError:
-            return ref.id, None
+            return example_id, None
 
-    refs = itertools.islice((ref for ref in original_refs(dataset) if ref.id in wanted), len(wanted))
+    found = ((example_id, read) for example_id, read in originals(dataset) if example_id in wanted)
     with ThreadPoolExecutor(_READS_IN_FLIGHT, "beam-job-previews") as pool:
-        found = map_in_order(preview, refs, pool, _READS_IN_FLIGHT)
-        return {example_id: shown for example_id, shown in found if shown}
+        shown = map_in_order(preview, itertools.islice(found, len(wanted)), pool, _READS_IN_FLIGHT)
+        return {example_id: found for example_id, found in shown if found}
 
 
 def _findings(health: FeatureHealth, sample: _Sample, names: Sequence[str]) -> list[dict[str, Any]]:

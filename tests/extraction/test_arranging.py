@@ -5,9 +5,8 @@ import random
 from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_job.core.records import ErrorRow, ExampleRef
+from beam_job.core.records import Content, ErrorRow, ExampleRef
 from beam_job.extraction.arranging import by_length, in_their_order, restored
-from beam_job.extraction.reading import Content
 
 CONTENTS = st.lists(st.one_of(st.binary(max_size=3), st.none()))
 

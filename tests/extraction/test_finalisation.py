@@ -37,14 +37,14 @@ def output(tmp_path: Path) -> str:
     """Two committed shards with two records and one error row each."""
     folder = str(tmp_path / "out")
     for shard in SHARDS:
-        with commit.new_shard(folder, shard, ["tfrecord"], SCHEMA) as new_shard:
+        with commit.new_shard(folder, str(shard), ["tfrecord"], SCHEMA) as new_shard:
             for number in range(2):
                 new_shard.add(FeatureRecord(f"{shard.index}-{number}", 0, {"feature": np.ones(2, np.float32)}))
             new_shard.add(ErrorRow(f"{shard.index}-bad", "x.jpg", "read", "NotFoundError", "there is no file at x.jpg"))
         # The first shard is of this run, and the other one of an earlier run.
         stages = dict.fromkeys(("read", "decode", "model", "write", "wall"), 1.0)
         timings = {**stages, "retries": 2, "extracted": 3, "run": RUN.launched - shard.index}
-        commit.write_receipt(folder, shard, new_shard.receipt(shard, f"fingerprint-{shard.index}", {}, timings))
+        commit.write_receipt(folder, shard, new_shard.receipt(str(shard), f"fingerprint-{shard.index}", {}, timings))
     return folder
 
 

@@ -384,10 +384,10 @@ def test_paths_of_windows_and_file_urls(tmp_path: Path) -> None:
     assert [ref.uri for ref in refs] == [f"{tmp_path}/{name}" for name in names]
 
 
-@pytest.mark.parametrize("name", ["list.tsv", "list.json", "LIST.CSV.GZ", "x.parquet", "images.zip", "a.tar"])
+@pytest.mark.parametrize("name", ["list.tsv", "list.json", "LIST.CSV.GZ", "x.arrow", "images.7z", "a.tar.zst"])
 def test_a_file_that_is_no_input_is_refused_at_launch(tmp_path: Path, name: str) -> None:
     write(tmp_path, name)
-    with pytest.raises(InputError, match=r"a glob, a .csv or .jsonl manifest, or a .txt file of texts; found the file"):
+    with pytest.raises(InputError, match=r"a glob, a .csv or .jsonl manifest, .*; found the file"):
         open_source(str(tmp_path / name)).check()
 
 

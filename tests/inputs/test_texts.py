@@ -15,7 +15,7 @@ from beam_job.beam import blocks
 from beam_job.core.errors import InputError, ReadError
 from beam_job.core.records import ExampleRef
 from beam_job.dataset.originals import example_files
-from beam_job.inputs.base import PassedOver, all_entries, all_refs
+from beam_job.inputs.base import Columns, PassedOver, all_entries, all_refs
 from beam_job.inputs.reading import read_example
 from beam_job.inputs.selection import open_source
 from beam_job.inputs.texts import CARRIED_BYTES
@@ -48,7 +48,7 @@ def write_jsonl(path: Path, texts: list[str]) -> None:
 
 
 def refs_of(path: object, column: str | None = None) -> list[ExampleRef]:
-    source = open_source(str(path), column)
+    source = open_source(str(path), Columns(text_column=column))
     source.check()
     return blocks.unpack(blocks.pack(all_refs(source, TEXTS)))
 
@@ -155,7 +155,7 @@ def test_texts_are_refused_for_a_model_of_other_examples(tmp_path: Path, name: s
 
 def test_an_input_without_columns_refuses_the_name_of_one(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--text_column goes with a .csv or .jsonl manifest"):
-        open_source(str(tmp_path), "body")
+        open_source(str(tmp_path), Columns(text_column="body"))
 
 
 def test_files_of_texts(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from beam_job.core.errors import EmptyFileError, FlagNeededError
 from beam_job.core.options import DecodeOptions, ModelOptions
 from beam_job.core.records import ExampleRef, FeatureRecord, Float32Array, PassedOver, Shape
 from beam_job.engines.tensorflow import TensorFlowEngine
-from beam_job.inputs.base import ExampleFiles, Source
+from beam_job.inputs.base import ExampleFiles, Listing
 from beam_job.modalities.base import Batch, FrozenInput, InputRequest, Modality, ModelInput, Preview
 from beam_job.models.sources.base import Artefact
 from beam_job.outputs.base import RecordSchema, ShardFormat
@@ -25,7 +25,7 @@ BYTE_VALUES = 256
 
 
 @dataclasses.dataclass(frozen=True)
-class ListFile(Source):
+class ListFile(Listing):
     """An input: a file with one path per line, relative to it; the label is the suffix."""
 
     path: str

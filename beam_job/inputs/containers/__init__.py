@@ -1,0 +1,1 @@
+"""Files that hold many examples: tar, zip and Parquet."""

@@ -1,0 +1,93 @@
+"""What a container format is: how a file of it is cut into pieces, and how the examples in a piece are read."""
+
+from __future__ import annotations
+
+import abc
+import lzma
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from beam_job.core.errors import DamagedContainerError
+from beam_job.core.records import Content, ErrorRow, ExampleRef, PassedOver, Piece
+from beam_job.inputs.base import Columns, ExampleFiles
+from beam_job.runtime import storage
+from beam_job.runtime.retries import TransientError
+from beam_job.runtime.storage import FileInfo
+
+# What says that a store, or a permission, and not the file is at fault: the run ends, and can be resumed.
+UNREADABLE = (FileNotFoundError, PermissionError, TransientError)
+# What reading a damaged, or a damaged compressed, file raises.
+DAMAGED_STREAM = (OSError, EOFError, ValueError, OverflowError, zlib.error, lzma.LZMAError)
+# A member of a container that is longer, in bytes, is no example.
+LONGEST_MEMBER = 1 << 30
+
+
+class ContainerFormat(abc.ABC):
+    """Reads files of a format. Holds what the user calls the parts of an example, and nothing else.
+
+    Attributes:
+      suffixes: The ends of the names of its files, in lower case.
+      takes: The options of :class:`Columns` that it has a use for.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]]
+    takes: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def is_named(cls, path: str) -> bool:
+        """Whether a file, or those that a pattern stands for, are of the format by their names."""
+        return path.lower().endswith(cls.suffixes)
+
+    def __init__(self, columns: Columns) -> None:
+        self.columns = columns
+
+    @property
+    def ids_unique(self) -> bool:
+        """Whether ids are made such that no two examples have the same."""
+        return True
+
+    def reading(self) -> dict[str, Any]:
+        """What decides how a piece is read, beside the piece itself; as JSON."""
+        return {name: getattr(self.columns, name) for name in sorted(self.takes)}
+
+    def vocabulary(self, info: FileInfo) -> Sequence[str] | None:
+        """The labels, in the order of their numbers, if the file numbers them; None for a damaged file too."""
+        return None
+
+    def check_examples(self, infos: Sequence[FileInfo], files: ExampleFiles) -> None:  # noqa: B027 - most need no check
+        """Checks, on the first file that is not damaged, that it can be told what the examples are.
+
+        Raises:
+          InputError: it cannot.
+        """
+
+    def places(self, info: FileInfo) -> Iterator[str]:
+        """The pieces of a file, in their order, which is that of the texts too; by default the whole file is one.
+
+        A file that is damaged has a piece, too, so that it gets its row.
+        """
+        yield ""
+
+    @abc.abstractmethod
+    def members(
+        self, piece: Piece, files: ExampleFiles, contents: bool = True, request_bytes: int = storage.STREAMED_BYTES
+    ) -> Iterator[Content | PassedOver]:
+        """The examples in a piece; as :meth:`Container.members`."""
+
+
+def lost(piece: Piece, name: str, problem: str) -> Content:
+    """The row for examples that are lost.
+
+    Args:
+      piece: The piece that they are in.
+      name: What makes the row's id unique in the container.
+      problem: How many they are, if that is known, and why.
+    """
+    ref = ExampleRef(f"{piece.name} ({name})", piece.uri, split=piece.split, version=piece.version)
+    return ref, ErrorRow.of(ref, DamagedContainerError(problem))
+
+
+def info_of(piece: Piece) -> FileInfo:
+    """The file that a piece is in."""
+    return FileInfo(piece.uri, piece.version, piece.size)

@@ -1,0 +1,292 @@
+"""Parquet files with the examples in a column, as Hugging Face's datasets and pandas write them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, ClassVar
+
+from beam_job.core.errors import EmptyFileError, ExampleError, InputError
+from beam_job.core.records import Content, ErrorRow, ExampleRef, PassedOver, Piece
+from beam_job.inputs.base import Columns, ExampleFiles
+from beam_job.inputs.containers.base import UNREADABLE, ContainerFormat, info_of, lost
+from beam_job.inputs.containers.labels import as_id, as_label
+from beam_job.runtime import storage
+from beam_job.runtime.storage import FileInfo
+
+# Row groups are read together up to so many bytes of the columns that are needed.
+_PIECE_BYTES = storage.STREAMED_BYTES
+_ROWS_AT_ONCE = 32
+# A file with examples in it has not more rows than that, or than bytes.
+_FREE_ROWS = 1_000_000
+_IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "audio", "wav", "flac", "mp3", "bytes", "content", "data")
+_TEXT_NAMES = ("text", "sentence", "content")
+_LABEL_NAMES = ("label", "labels", "class", "cls", "category", "target")
+# The key of Hugging Face's description of the columns, and its types with examples in them.
+_DESCRIPTION, _CLASS_LABEL, _FEATURES = b"huggingface", "ClassLabel", ("Image", "Audio")
+_BYTES = "bytes"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Table:
+    """What the columns of a file are.
+
+    Attributes:
+      content: The column with the examples.
+      leaf: The path, within it, of the bytes or the text.
+      label: The column with the labels, or None.
+      names: The names of the labels, where they are numbers of them.
+    """
+
+    content: str
+    leaf: str
+    label: str | None
+    names: Sequence[str] | None
+
+
+class Parquet(ContainerFormat):
+    """Rows of Parquet files; a piece is some row groups of a file, of which only the columns that are needed are read.
+
+    The examples are in a column of bytes, or of bytes with a path, as Hugging Face has images; texts are in a column
+    of text. The id is the file's name and the number of the row, unless ``--id_column`` names a column.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".parquet",)
+    takes: ClassVar[frozenset[str]] = frozenset({"image_column", "text_column", "label_column", "id_column"})
+
+    @property
+    def ids_unique(self) -> bool:
+        return self.columns.id_column is None
+
+    def vocabulary(self, info: FileInfo) -> Sequence[str] | None:
+        try:
+            schema = _footer(info).schema.to_arrow_schema()
+        except UNREADABLE:
+            raise
+        except _damages():
+            return None
+        label = _label_column(schema, self.columns)
+        return _class_names(schema, label) if label else None
+
+    def check_examples(self, infos: Sequence[FileInfo], files: ExampleFiles) -> None:
+        for info in infos:
+            try:
+                schema = _footer(info).schema.to_arrow_schema()
+            except UNREADABLE:
+                raise
+            except _damages():
+                continue
+            _table(schema, self.columns, files)
+            return
+
+    def places(self, info: FileInfo) -> Iterator[str]:
+        try:
+            footer = _footer(info)
+        except UNREADABLE:
+            raise
+        except _damages():
+            yield "000000-000000"
+            return
+        first, size = 0, 0
+        for group in range(footer.num_row_groups):
+            following = footer.row_group(group).total_byte_size
+            if size and size + following > _PIECE_BYTES:
+                yield f"{first:06d}-{group - 1:06d}"
+                first, size = group, 0
+            size += following
+        if footer.num_row_groups:
+            yield f"{first:06d}-{footer.num_row_groups - 1:06d}"
+
+    def members(
+        self, piece: Piece, files: ExampleFiles, contents: bool = True, request_bytes: int = storage.STREAMED_BYTES
+    ) -> Iterator[Content | PassedOver]:
+        info = info_of(piece)
+        first, last = map(int, piece.place.split("-"))
+        start = total = 0
+        try:
+            footer = _footer(info)
+            start = sum(footer.row_group(group).num_rows for group in range(first))
+            total = sum(footer.row_group(group).num_rows for group in range(first, last + 1))
+            table = _table(footer.schema.to_arrow_schema(), self.columns, files)
+        except UNREADABLE:
+            raise
+        except _damages() as error:
+            yield _lost(piece, start, total, str(error))
+            return
+        leaves = [*([table.leaf] if contents else []), *filter(None, (table.label, self.columns.id_column))]
+        done = 0
+        try:
+            for rows in _rows(info, footer, range(first, last + 1), leaves, request_bytes):
+                for row in rows:
+                    yield self._content(piece, table, row, start + done, contents)
+                    done += 1
+        except UNREADABLE:
+            raise
+        except _damages() as error:
+            yield _lost(piece, start + done, total - done, str(error))
+
+    def _content(self, piece: Piece, table: _Table, row: dict[str, Any], number: int, contents: bool) -> Content:
+        ref = ExampleRef(f"{piece.name}/{number}", piece.uri, version=piece.version, member=f"parquet:{number}")
+        try:
+            if self.columns.id_column is not None:
+                ref = dataclasses.replace(ref, id=as_id(row[self.columns.id_column]))
+            if table.label is not None:
+                ref = dataclasses.replace(ref, label=as_label(row[table.label], table.label, table.names))
+            return ref, _bytes(row[table.content], table.leaf) if contents else b""
+        except ExampleError as error:
+            return ref, ErrorRow.of(ref, error)
+
+
+def _lost(piece: Piece, number: int, count: int, reason: str) -> Content:
+    """The row for the rows from ``number`` on that are lost."""
+    words = f"{count} rows are lost" if count else "all rows are lost"
+    return lost(piece, f"from row {number}", f"{words}: {' '.join(reason.split())[:200]}")
+
+
+def _damages() -> tuple[type[Exception], ...]:
+    """What reading a file raises that is damaged, or has other columns than the first one."""
+    from pyarrow import ArrowException
+
+    return InputError, OSError, ArrowException, MemoryError, ValueError, OverflowError, LookupError, TypeError
+
+
+@functools.lru_cache(maxsize=64)
+def _footer(info: FileInfo) -> Any:
+    """The metadata of a file, which are read once in a process."""
+    from pyarrow import parquet
+
+    with storage.open_random(info, ()) as file:
+        footer = parquet.read_metadata(file)
+    if footer.num_rows > max(_FREE_ROWS, info.size):
+        raise ValueError(f"{footer.num_rows} rows in {info.size} bytes")
+    return footer
+
+
+def _rows(
+    info: FileInfo, footer: Any, groups: Sequence[int], leaves: Sequence[str], request_bytes: int
+) -> Iterator[list[dict[str, Any]]]:
+    """The rows of some row groups, a few at a time, with the columns that are wanted."""
+    from pyarrow import parquet
+
+    ranges = []
+    for group in groups:
+        columns = (footer.row_group(group).column(number) for number in range(footer.num_columns))
+        for column in columns:
+            if column.path_in_schema in leaves:
+                starts = [column.data_page_offset, column.dictionary_page_offset]
+                ranges.append((min(start for start in starts if start), column.total_compressed_size))
+    with storage.open_random(info, ranges, request_bytes) as file:
+        opened = parquet.ParquetFile(file, metadata=footer, pre_buffer=False, buffer_size=1 << 20)
+        if not leaves:
+            empty: dict[str, Any] = {}
+            for group in groups:
+                yield from ([empty] for _ in range(footer.row_group(group).num_rows))
+            return
+        for batch in opened.iter_batches(_ROWS_AT_ONCE, list(groups), list(leaves), use_threads=False):
+            yield batch.to_pylist()
+
+
+def _table(schema: Any, columns: Columns, files: ExampleFiles) -> _Table:
+    from pyarrow.types import is_nested
+
+    content = _content_column(schema, columns, files)
+    kind = schema.field(content).type
+    label = _label_column(schema, columns)
+    if label is not None and is_nested(schema.field(label).type):
+        raise InputError(f"Expected a label in each row, found the column {label!r} of {schema.field(label).type}.")
+    leaf = f"{content}.{_BYTES}" if _is_struct_of_bytes(kind) else content
+    return _Table(content, leaf, label, _class_names(schema, label) if label else None)
+
+
+def _content_column(schema: Any, columns: Columns, files: ExampleFiles) -> str:
+    """The column with the examples.
+
+    Raises:
+      InputError: there is none, or it cannot be told which one.
+    """
+    option = "text_column" if files.texts else "image_column"
+    named = columns.text_column if files.texts else columns.image_column
+    fits = _is_text if files.texts else _is_binary
+    if named is not None:
+        _check_column(schema, named, option)
+        if not fits(schema.field(named).type):
+            wanted = "text" if files.texts else "bytes, or of bytes and a path"
+            raise InputError(
+                f"Expected a column of {wanted}, found the column {named!r} of {schema.field(named).type}; lists of "
+                f"examples in a row are not read."
+            )
+        return named
+    described = [name for name, feature in _described(schema).items() if feature.get("_type") in _FEATURES]
+    found = [field.name for field in schema if fits(field.type)]
+    if not files.texts and len(described) == 1 and described[0] in found:
+        return described[0]
+    usual = [name for name in (_TEXT_NAMES if files.texts else _IMAGE_NAMES) if name in found]
+    if len(found) == 1 and (usual or not files.texts):
+        return str(found[0])
+    if usual:
+        return usual[0]
+    kinds = ", ".join(f"{field.name} ({field.type})" for field in schema)
+    raise InputError(f"Expected a column with the examples, found the columns {kinds}; name it with --{option}.")
+
+
+def _label_column(schema: Any, columns: Columns) -> str | None:
+    if columns.label_column is not None:
+        _check_column(schema, columns.label_column, "label_column")
+        return columns.label_column
+    described = [name for name, feature in _described(schema).items() if feature.get("_type") == _CLASS_LABEL]
+    if len(described) == 1 and described[0] in schema.names:
+        return described[0]
+    found = [name for name in _LABEL_NAMES if name in schema.names]
+    return found[0] if found[:1] == ["label"] or len(found) == 1 else None
+
+
+def _check_column(schema: Any, name: str, option: str) -> None:
+    if name not in schema.names:
+        raise InputError(f"Expected a column {name!r}, as --{option} says, found {', '.join(schema.names)}.")
+
+
+def _described(schema: Any) -> dict[str, Any]:
+    """Column to its feature, as Hugging Face's datasets describe it in the file."""
+    try:
+        features = json.loads((schema.metadata or {})[_DESCRIPTION])["info"]["features"]
+    except (KeyError, TypeError, ValueError):
+        return {}
+    return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
+
+
+def _class_names(schema: Any, label: str) -> Sequence[str] | None:
+    feature = _described(schema).get(label, {})
+    names = feature.get("names") if feature.get("_type") == _CLASS_LABEL else None
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+
+
+def _is_struct_of_bytes(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_struct(kind)) and any(field.name == _BYTES and _is_plain(field.type) for field in kind)
+
+
+def _is_plain(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind))
+
+
+def _is_binary(kind: Any) -> bool:
+    return _is_plain(kind) or _is_struct_of_bytes(kind)
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind))
+
+
+def _bytes(value: Any, leaf: str) -> bytes:
+    if isinstance(value, dict):
+        value = value.get(_BYTES)
+    if value is None:
+        raise EmptyFileError(f"expected bytes in {leaf}, found none; files that are named there are not read")
+    return value.encode("utf-8") if isinstance(value, str) else bytes(value)

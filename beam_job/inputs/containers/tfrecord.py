@@ -1,0 +1,151 @@
+"""TFRecord files of ``tf.train.Example``, as TensorFlow Datasets, the builders of ImageNet and TFX write them."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import io
+import json
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO, ClassVar, cast
+
+from beam_job.core.errors import BadReferenceError, CorruptExampleError, EmptyFileError, ExampleError, InputError
+from beam_job.core.records import Content, ErrorRow, ExampleRef, PassedOver, Piece
+from beam_job.inputs.base import ExampleFiles
+from beam_job.inputs.containers.base import DAMAGED_STREAM, UNREADABLE, ContainerFormat, info_of, lost
+from beam_job.inputs.containers.example_proto import Features, parse_example
+from beam_job.inputs.containers.labels import as_id, as_label
+from beam_job.runtime import storage
+from beam_job.runtime.framing import DamagedRecord, salvaged_records
+from beam_job.runtime.storage import FileInfo
+
+# What the feature with an example is called, the first one that is there; that of ImageNet's builder before others.
+_CONTENT_KEYS = (
+    *("image/encoded", "image", "image_raw", "image_bytes", "encoded", "jpg", "jpeg", "png", "webp"),
+    *("audio/encoded", "audio", "wav", "flac", "mp3", "bytes", "content"),
+)
+_TEXT_KEYS = ("text", "sentence", "content")
+_LABEL_KEYS = ("image/class/label", "label", "labels", "class", "cls", "category", "target")
+# What TFDS says beside the files: the type of a feature with labels, and where its names are.
+_FEATURES, _CLASS_LABEL, _NAMES = "features.json", "ClassLabel", "{}.labels.txt"
+# With the number of the file behind the suffix, as TFDS writes it, or without a suffix, as that of ImageNet.
+_NAMED = re.compile(r".*(\.tfrecords?(-[^/]*)?(\.gz)?|-[^/]+-of-\d{5}(\.gz)?)", re.DOTALL)
+_GZIP = b"\x1f\x8b"
+
+
+class TFRecord(ContainerFormat):
+    """Records of TFRecord files, each a ``tf.train.Example``; a file is a piece.
+
+    The id is the file's name and the number of the record, unless ``--id_column`` names a feature. Labels are numbers
+    or texts; in a directory of TensorFlow Datasets, numbers are those of the names that it has.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".tfrecord", ".tfrecords", ".tfrecord.gz")
+    takes: ClassVar[frozenset[str]] = frozenset({"image_column", "text_column", "label_column", "id_column"})
+
+    @classmethod
+    def is_named(cls, path: str) -> bool:
+        return bool(_NAMED.fullmatch(path.lower()))
+
+    @property
+    def ids_unique(self) -> bool:
+        return self.columns.id_column is None
+
+    def vocabulary(self, info: FileInfo) -> Sequence[str] | None:
+        folder = storage.parent(info.path)
+        try:
+            described = json.loads(storage.read_bytes(storage.join(folder, _FEATURES)))
+            features = described["featuresDict"]["features"]
+            keys = [name for name, feature in features.items() if feature["pythonClassName"].endswith(_CLASS_LABEL)]
+            key = self.columns.label_column or next(name for name in _LABEL_KEYS if name in keys)
+            text = storage.read_bytes(storage.join(folder, _NAMES.format(key))).decode("utf-8")
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration):
+            return None
+        return text.removesuffix("\n").split("\n")
+
+    def check_examples(self, infos: Sequence[FileInfo], files: ExampleFiles) -> None:
+        for info in infos:
+            with storage.open_stream(info, storage.LOOKED_BYTES) as file:
+                found = next((record for record in salvaged_records(_plain(file)) if isinstance(record, bytes)), None)
+            if found is None:
+                continue
+            try:
+                features = parse_example(found)
+            except ValueError:
+                raise InputError(f"Expected tf.train.Examples in {info.path!r}, found other records.") from None
+            if self._content_key(features, files) is None:
+                option, known = "text_column" if files.texts else "image_column", ", ".join(features) or "none"
+                raise InputError(
+                    f"Expected a feature with the examples in {info.path!r}, found {known}; name it with --{option}."
+                )
+            return
+
+    def members(
+        self, piece: Piece, files: ExampleFiles, contents: bool = True, request_bytes: int = storage.STREAMED_BYTES
+    ) -> Iterator[Content | PassedOver]:
+        names = self.vocabulary(info_of(piece))
+        with storage.open_stream(info_of(piece), request_bytes) as file:
+            records = enumerate(salvaged_records(_plain(file)))
+            while True:
+                try:
+                    number, record = next(records)
+                except StopIteration:
+                    return
+                except UNREADABLE:
+                    raise
+                except DAMAGED_STREAM as error:
+                    yield lost(piece, "lost", f"the rest of the file is lost: {error}")
+                    return
+                if isinstance(record, DamagedRecord):
+                    yield lost(piece, f"record {number}", f"a part of the file is lost: {record.problem}")
+                else:
+                    yield self._content(piece, number, record, files, names)
+
+    def _content(
+        self, piece: Piece, number: int, record: bytes, files: ExampleFiles, names: Sequence[str] | None
+    ) -> Content:
+        ref = ExampleRef(f"{piece.name}/{number}", piece.uri, version=piece.version, member=f"tfrecord:{number}")
+        try:
+            features = parse_example(record)
+        except ValueError:
+            return ref, ErrorRow.of(ref, CorruptExampleError("expected a tf.train.Example, found another record"))
+        try:
+            if self.columns.id_column is not None:
+                ref = dataclasses.replace(ref, id=as_id(_one(features, self.columns.id_column)))
+            key = self.columns.label_column or next((name for name in _LABEL_KEYS if name in features), None)
+            if key is not None:
+                ref = dataclasses.replace(ref, label=as_label(_one(features, key), key, names))
+            content = self._content_key(features, files)
+            value = _one(features, content) if content is not None else None
+            if not isinstance(value, bytes):
+                raise EmptyFileError(f"expected bytes in {content or 'a feature'}, found {value!r:.100}")
+            return ref, value
+        except ExampleError as error:
+            return ref, ErrorRow.of(ref, error)
+
+    def _content_key(self, features: Features, files: ExampleFiles) -> str | None:
+        """The feature with the example, or None where none can be meant."""
+        named = self.columns.text_column if files.texts else self.columns.image_column
+        if named is not None:
+            return named if named in features else None
+        usual = _TEXT_KEYS if files.texts else _CONTENT_KEYS
+        return next((name for name in usual if name in features), None)
+
+
+def _plain(file: BinaryIO) -> BinaryIO:
+    """The records of a file, which may be compressed by gzip."""
+    compressed = isinstance(file, io.BufferedReader) and file.peek(len(_GZIP)).startswith(_GZIP)
+    return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if compressed else file
+
+
+def _one(features: Features, name: str) -> Any:
+    """The only value of a feature, or None where it has none.
+
+    Raises:
+      BadReferenceError: it has several.
+    """
+    values = features.get(name, ())
+    if len(values) > 1:
+        raise BadReferenceError(f"expected one value of {name}, found {len(values)}; lists are not read")
+    return values[0] if values else None

@@ -1,0 +1,198 @@
+"""Zip files, with the folders of the classes in them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO, ClassVar
+
+from beam_job.core.errors import BadReferenceError, ExampleError, ReadError
+from beam_job.core.records import Content, ErrorRow, ExampleRef, PassedOver, Piece
+from beam_job.inputs.base import HEAD_BYTES, ExampleFiles, kind_of, readable_id
+from beam_job.inputs.containers.base import DAMAGED_STREAM, LONGEST_MEMBER, UNREADABLE, ContainerFormat, info_of, lost
+from beam_job.inputs.containers.members import (
+    folder_label,
+    is_ignored,
+    leads_out,
+    member_id,
+    plain_name,
+    split_and_folders,
+)
+from beam_job.runtime import storage
+from beam_job.runtime.storage import FileInfo
+
+# Members are read together up to so many bytes.
+_PIECE_BYTES = storage.STREAMED_BYTES
+# The header before a member (APPNOTE.TXT 4.3.7): its mark, and the lengths of the name and the extra field at its end.
+_MARK, _HEADER_BYTES, _LENGTHS = b"PK\x03\x04", 30, struct.Struct("<HH")
+# The record at the end (4.3.16): its length without a comment, and where it has the number of members, modulo 65,536.
+_END_MARK, _END_BYTES, _LONGEST_COMMENT, _MOST_COUNTED = b"PK\x05\x06", 22, 0xFFFF, 0x10000
+_COUNT, _COUNT_PLACE = struct.Struct("<H"), 6
+_ENCRYPTED = 0x1
+_DAMAGES = (*DAMAGED_STREAM, zipfile.BadZipFile, struct.error, NotImplementedError)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Member:
+    """A member of a zip file.
+
+    Attributes:
+      name: Its name without what does not matter.
+      info: Its entry in the directory.
+      room: How many bytes there are from its header to that of the next member.
+      is_repeated: Whether there is a member of the same name before it.
+    """
+
+    name: str
+    info: zipfile.ZipInfo
+    room: int
+    is_repeated: bool
+
+
+class Zip(ContainerFormat):
+    """Members of zip files, in the order in which they lie there; a piece is a run of them.
+
+    The label is the first folder below those that all examples share; a folder that is called as a split is one. The
+    id is the zip file's name and the member's.
+    """
+
+    suffixes: ClassVar[tuple[str, ...]] = (".zip",)
+
+    def places(self, info: FileInfo) -> Iterator[str]:
+        try:
+            found, _ = _directory(info)
+        except UNREADABLE:
+            raise
+        except _DAMAGES:
+            found = []
+        first, size = 0, 0
+        for number, member in enumerate(found):
+            if size and size + member.room > _PIECE_BYTES:
+                yield f"{first:08d}-{number - 1:08d}"
+                first, size = number, 0
+            size += member.room
+        yield f"{first:08d}-{max(0, len(found) - 1):08d}"
+
+    def members(
+        self, piece: Piece, files: ExampleFiles, contents: bool = True, request_bytes: int = storage.STREAMED_BYTES
+    ) -> Iterator[Content | PassedOver]:
+        info = info_of(piece)
+        first, last = map(int, piece.place.split("-"))
+        try:
+            found, missing = _directory(info)
+        except UNREADABLE:
+            raise
+        except _DAMAGES as error:
+            yield lost(piece, "lost", f"all members are lost: the directory of the zip file cannot be read: {error}")
+            return
+        members = [member for member in found[first : last + 1] if _is_wanted(member)]
+        ranges = [(member.info.header_offset, member.room) for member in members]
+        with storage.open_random(info, ranges, request_bytes) as file:
+            for member in members:
+                is_example = files.is_named(member.name)
+                try:
+                    _check(member)
+                    if not is_example:
+                        head = _read(file, member, HEAD_BYTES)
+                        is_example = files.is_recognised(member.name, lambda head=head: head)  # type: ignore[misc]
+                    content = _read(file, member) if is_example and contents else b""
+                    yield self._content(piece, member, content) if is_example else kind_of(member.name)
+                except ExampleError as error:
+                    yield self._content(piece, member, error) if is_example else kind_of(member.name)
+        if missing and last == len(found) - 1:
+            yield lost(piece, "lost", f"{missing} members are lost: the directory of the zip file is damaged")
+
+    def _content(self, piece: Piece, member: _Member, content: bytes | ExampleError) -> Content:
+        split, folders = split_and_folders(member.name.split("/")[:-1])
+        ref = ExampleRef(
+            id=member_id(piece.name, member.name),
+            uri=piece.uri,
+            label=folder_label(folders, split, piece.name),
+            split=split,
+            version=piece.version,
+            member=f"zip:{readable_id(member.name)}",
+        )
+        if member.is_repeated:
+            ref = dataclasses.replace(ref, id=f"{ref.id} (at {member.info.header_offset})")
+        return ref, ErrorRow.of(ref, content) if isinstance(content, ExampleError) else content
+
+
+def _is_wanted(member: _Member) -> bool:
+    return not member.info.is_dir() and (leads_out(member.info.filename) or not is_ignored(member.name))
+
+
+@functools.lru_cache(maxsize=4)
+def _directory(info: FileInfo) -> tuple[list[_Member], int]:
+    """The members of a zip file in the order in which they lie there, and how many are lost; read once in a process."""
+    with storage.open_random(info, ()) as file, zipfile.ZipFile(file) as archive:
+        entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
+        end = archive.start_dir
+        file.seek(max(0, info.size - _END_BYTES - _LONGEST_COMMENT))
+        tail = file.read()
+    place = tail.rfind(_END_MARK) + len(_END_MARK)
+    (count,) = _COUNT.unpack_from(tail, place + _COUNT_PLACE)
+    lost = count - len(entries) % _MOST_COUNTED if count != _MOST_COUNTED - 1 else 0
+    following = [entry.header_offset for entry in entries[1:]] + [end]
+    members, names = [], set()
+    for entry, after in zip(entries, following, strict=True):
+        name = plain_name(entry.filename)
+        members.append(_Member(name, entry, after - entry.header_offset, name in names))
+        names.add(name)
+    return members, max(0, lost)
+
+
+def _check(member: _Member) -> None:
+    """Checks what the directory says of a member.
+
+    Raises:
+      BadReferenceError: it cannot be an example.
+    """
+    info = member.info
+    if leads_out(info.filename):
+        raise BadReferenceError("expected a name within the archive, found one that leads out of it")
+    if member.is_repeated:
+        raise BadReferenceError(f"expected every name once, found {readable_id(member.name)!r} again")
+    if info.flag_bits & _ENCRYPTED:
+        raise BadReferenceError("expected a member that is not encrypted")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise BadReferenceError(
+            f"expected a member that is stored or deflated, found one compressed by method {info.compress_type}"
+        )
+    if info.file_size > LONGEST_MEMBER:
+        raise BadReferenceError(f"expected at most {LONGEST_MEMBER} bytes, found {info.file_size}")
+
+
+def _read(file: BinaryIO, member: _Member, count: int | None = None) -> bytes:
+    """The bytes of a member, or so many of its first ones.
+
+    Raises:
+      ReadError: they are damaged.
+    """
+    info = member.info
+    try:
+        file.seek(info.header_offset)
+        header = file.read(_HEADER_BYTES)
+        if not header.startswith(_MARK):
+            raise ValueError("there is no member where the directory says")
+        before = _HEADER_BYTES + sum(_LENGTHS.unpack(header[-_LENGTHS.size :]))
+        if before + info.compress_size > member.room:
+            raise ValueError("it overlaps with the next one")
+        file.seek(info.header_offset + before)
+        wanted = info.file_size if count is None else min(count, info.file_size)
+        if info.compress_type == zipfile.ZIP_STORED or not wanted:
+            data = file.read(min(wanted, info.compress_size))
+        else:
+            data = zlib.decompressobj(-zlib.MAX_WBITS).decompress(file.read(info.compress_size), wanted)
+        if len(data) != wanted:
+            raise ValueError(f"expected {wanted} bytes, found {len(data)}")
+        if count is None and zlib.crc32(data) != info.CRC:
+            raise ValueError("its checksum is wrong")
+        return data
+    except UNREADABLE:
+        raise
+    except _DAMAGES as error:
+        raise ReadError(f"the member {readable_id(member.name)!r} cannot be read: {error}") from None

@@ -1,0 +1,176 @@
+"""Tests of zip files as an input: what is an example, what is its label, and what becomes of damaged ones."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from beam_job.core.records import FOLDER_LABEL, ErrorRow, PassedOver
+from beam_job.inputs.base import Container
+from beam_job.inputs.selection import open_source
+from tests.inputs.container_contract import ContainerContract, by_name, read
+from tests.inputs.contract import IMAGES
+
+MEMBERS = [("a/1.jpg", b"one"), ("b/2.png", b"two"), ("b/3.jpg", b"three")]
+JPEG = b"\xff\xd8\xff" + bytes(range(256)) * 6
+
+
+def container(path: Path) -> Container:
+    source = open_source(str(path))
+    assert isinstance(source, Container)
+    return source
+
+
+def write_zip(path: Path, members: list[tuple[str, bytes]], kind: int = zipfile.ZIP_DEFLATED) -> Path:
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return path
+
+
+def messages(path: Path) -> dict[str, str]:
+    found = read(container(path))
+    return {ref.id.partition("/")[2]: row.message for ref, row in found if isinstance(row, ErrorRow)}
+
+
+class TestZip(ContainerContract):
+    @pytest.fixture(params=[zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"])
+    def path(self, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+        return str(write_zip(tmp_path / "images.zip", MEMBERS, request.param))
+
+
+class TestZipOfAFolder(ContainerContract):
+    """As ``shutil`` writes it, with entries for the directories."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> str:
+        for name, content in MEMBERS:
+            (tmp_path / "images" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "images" / name).write_bytes(content)
+        return shutil.make_archive(str(tmp_path / "images"), "zip", tmp_path / "images")
+
+
+class TestZip64(ContainerContract):
+    """With the long form of sizes, and sizes behind the data, as a writer has them that cannot go back."""
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> str:
+        with (tmp_path / "images.zip").open("wb") as file:
+            file.seekable = lambda: False  # type: ignore[method-assign]
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, content in MEMBERS:
+                    with archive.open(name, "w", force_zip64=True) as member:
+                        member.write(content)
+        return str(tmp_path / "images.zip")
+
+
+def test_folders_are_labels_and_splits(tmp_path: Path) -> None:
+    names = [
+        "photos/cat/1.jpg",
+        "photos/train/dog/deep/2.jpg",
+        "__MACOSX/cat/._1.jpg",
+        "photos/cat/.hidden.jpg",
+        "3.jpg",
+    ]
+    path = write_zip(tmp_path / "photos.zip", [(name, JPEG) for name in names])
+    found = read(container(path))
+    assert [(ref.split, ref.label) for ref, _ in found] == [
+        (None, f"{FOLDER_LABEL}cat"),
+        ("train", "dog"),
+        (None, None),
+    ]
+
+
+def test_what_is_no_example_is_passed_over(tmp_path: Path) -> None:
+    path = write_zip(
+        tmp_path / "0.zip", [("a/1.jpg", JPEG), ("a/notes.md", b"x"), ("a/picture", JPEG), ("a/empty", b"")]
+    )
+    source = container(path)
+    entries = [entry for piece in source.pieces() for entry in source.members(piece, IMAGES)]
+    assert set(by_name(source)) == {"a/1.jpg", "a/picture"}
+    assert Counter(entry.kind for entry in entries if isinstance(entry, PassedOver)) == {".md": 1, "without suffix": 1}
+
+
+def test_what_cannot_be_read_is_a_row(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "0.zip", [("../out.jpg", JPEG), ("1.jpg", JPEG), ("2.jpg", JPEG)])
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("lzma.jpg", JPEG)
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("1.jpg", JPEG)
+    content = path.read_bytes()
+    found = messages(path)
+    assert {name.partition(" (")[0] for name in found} == {"../out.jpg", "lzma.jpg", "1.jpg"}
+    assert len(read(container(path))) == 5
+    entry = content.rindex(b"2.jpg") - 46  # its entry in the directory
+    path.write_bytes(content[: entry + 8] + b"\x01" + content[entry + 9 :])
+    assert "encrypted" in messages(path)["2.jpg"]
+
+
+def test_a_damaged_member_is_a_row(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "0.zip", [(f"{number}.jpg", JPEG) for number in range(3)], zipfile.ZIP_STORED)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 - 100] ^= 1
+    path.write_bytes(content)
+    assert messages(path) == {"1.jpg": "the member '1.jpg' cannot be read: its checksum is wrong"}
+
+
+@pytest.mark.parametrize("size", [0, 10, 1500], ids=str)
+def test_a_zip_file_without_its_directory_is_a_row(tmp_path: Path, size: int) -> None:
+    path = write_zip(tmp_path / "0.zip", MEMBERS)
+    path.write_bytes(path.read_bytes()[:size][:-30])
+    ((_, row),) = read(container(path))
+    assert isinstance(row, ErrorRow)
+    assert "directory" in row.message
+
+
+def test_members_that_overlap_are_rows(tmp_path: Path) -> None:
+    """The bomb of Fifield: many entries of a directory that share their data."""
+    path = write_zip(tmp_path / "0.zip", [("1.jpg", JPEG)])
+    content = path.read_bytes()
+    start = content.index(b"PK\x01\x02")
+    end = content.index(b"PK\x05\x06")
+    entry = content[start:end]
+    entries = b"".join(entry.replace(b"1.jpg", b"%d.jpg" % number) for number in range(1, 6))
+    tail = bytearray(content[end:])
+    tail[8:10] = tail[10:12] = (5).to_bytes(2, "little")
+    tail[12:16] = len(entries).to_bytes(4, "little")
+    path.write_bytes(content[:start] + entries + tail)
+    found = read(container(path))
+    assert len(found) == 5
+    assert sum("overlaps" in row.message for _, row in found if isinstance(row, ErrorRow)) == 4
+
+
+def test_members_are_read_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("beam_job.inputs.containers.zip._PIECE_BYTES", 4000)
+    path = write_zip(tmp_path / "0.zip", [(f"{number}.jpg", JPEG) for number in range(10)], zipfile.ZIP_STORED)
+    source = container(path)
+    assert len(source.pieces()) == 5
+    assert list(by_name(source)) == [f"{number}.jpg" for number in range(10)]
+
+
+def test_damaged_zip_files_give_rows(tmp_path: Path) -> None:
+    members = [(f"{'abc'[number % 3]}/{number}.jpg", JPEG + bytes([number])) for number in range(8)]
+    whole, rng, path = write_zip(tmp_path / "whole.zip", members).read_bytes(), random.Random(0), tmp_path / "0.zip"
+    for number in range(3000):
+        data = bytearray(whole)
+        for _ in range(rng.randrange(1, 4)):
+            at, kind = rng.randrange(len(data)), rng.randrange(4)
+            if kind == 0:
+                data[at] ^= 1 << rng.randrange(8)
+            elif kind == 1:
+                del data[at : at + rng.randrange(1, 300)]
+            elif kind == 2:
+                data[at:at] = rng.randbytes(rng.randrange(1, 300))
+            elif rng.random() < 0.3:
+                data = data[: max(at, 1)]
+        path.write_bytes(data)
+        found = read(container(path))
+        ids = [ref.id for ref, _ in found]
+        assert len(set(ids)) == len(ids), number
+        assert {content for _, content in found if isinstance(content, bytes)} <= {content for _, content in members}
+        assert len(found) >= 7 or any(isinstance(content, ErrorRow) for _, content in found), number
