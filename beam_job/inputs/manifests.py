@@ -1,4 +1,4 @@
-"""A manifest: a CSV or JSONL file with a row per example."""
+"""A manifest: a CSV, JSONL or Parquet file with a row per example."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from beam_job.core.records import ExampleRef, PassedOver
 from beam_job.core.sharding import is_split_name
 from beam_job.inputs.base import PLAIN_COLUMNS, Columns, ExampleFiles, Listing, readable_id
 from beam_job.inputs.clips import clip_of
+from beam_job.inputs.globs import is_glob
+from beam_job.inputs.parquet_tables import has_text_column, parquet_rows
 from beam_job.inputs.tables import BadRow, Lines, Row, Span, csv_rows, jsonl_rows, plain_name
 from beam_job.inputs.texts import find_text, text_ref
 from beam_job.runtime import storage
 
-_CSV, _JSONL = ".csv", ".jsonl"
+_CSV, _JSONL, _PARQUET = ".csv", ".jsonl", ".parquet"
 _URI = "uri"
 _OTHER_COLUMNS = ("label", "id", "split", "group")
 # What a column of labels is called when it is not called so.
@@ -44,7 +46,10 @@ class Manifest(Listing):
 
     @classmethod
     def matches(cls, path: str) -> bool:
-        return path.lower().endswith((_CSV, _JSONL))
+        if path.lower().endswith((_CSV, _JSONL)):
+            return True
+        # A Parquet file is a manifest if it names files, and a container if it has the examples themselves.
+        return path.lower().endswith(_PARQUET) and not is_glob(path) and has_text_column(path, _URI)
 
     def check(self) -> list[str]:
         try:
@@ -113,6 +118,9 @@ class Manifest(Listing):
 
     def _rows(self) -> Iterator[tuple[int, Row | BadRow, Span]]:
         """Line number, row and place."""
+        if self.path.lower().endswith(_PARQUET):
+            yield from parquet_rows(self.path, {*self._contents, *_OTHER_COLUMNS, *_LABEL_SYNONYMS, "start", "end"})
+            return
         with storage.open_read(self.path) as file:
             lines = Lines(file)
             yield from csv_rows(lines, self._contents) if self.path.lower().endswith(_CSV) else jsonl_rows(lines)

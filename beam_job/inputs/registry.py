@@ -14,8 +14,8 @@ INPUTS: Registry[type[Source]] = Registry(
     {
         "glob": Entry("beam_job.inputs.globs:Glob"),
         "class_folders": Entry("beam_job.inputs.class_folders:ClassFolders"),
-        "manifest": Entry("beam_job.inputs.manifests:Manifest"),
         "containers": Entry("beam_job.inputs.containers.source:Containers"),
+        "manifest": Entry("beam_job.inputs.manifests:Manifest"),
         "lines": Entry("beam_job.inputs.lines:TextLines"),
     },
 )

@@ -14,9 +14,9 @@ import pytest
 from pyarrow import parquet
 
 from beam_job.core.errors import InputError
-from beam_job.core.records import ErrorRow
+from beam_job.core.records import ErrorRow, ExampleRef
 from beam_job.dataset.originals import example_files
-from beam_job.inputs.base import Columns, Container
+from beam_job.inputs.base import Columns, Container, Listing
 from beam_job.inputs.selection import open_source
 from beam_job.modalities.text.modality import TextModality
 from tests.inputs.container_contract import ContainerContract, Found, read
@@ -159,6 +159,26 @@ def test_row_groups_are_pieces_up_to_a_size(tmp_path: Path, monkeypatch: pytest.
     assert [content for _, content in read(source)] == contents
     assert len({ref.id for ref, _ in read(source)}) == 40
     assert [ref.id for ref, _ in read(source)] == [f"0.parquet/{number}" for number in range(40)]
+
+
+def test_a_table_of_uris_is_a_manifest(tmp_path: Path) -> None:
+    table = {
+        "URI": ["a.jpg", "b.jpg", None],
+        "label": [1.0, None, 2.0],
+        "other": [[1], [2], [3]],
+        "split": ["test"] * 3,
+    }
+    pd.DataFrame(table).to_parquet(tmp_path / "images.parquet")
+    source = open_source(str(tmp_path / "images.parquet"))
+    assert isinstance(source, Listing)
+    assert source.check() == []
+    one, two, three = source.refs(str(tmp_path / "images.parquet"), IMAGES)
+    assert isinstance(one, ExampleRef)
+    assert (one.id, one.uri, one.label, one.split) == ("a.jpg", f"{tmp_path}/a.jpg", "1", "test")
+    assert isinstance(two, ExampleRef)
+    assert two.label is None
+    assert isinstance(three, ExampleRef)
+    assert three.problem == "line 3: expected a uri, found none"
 
 
 def test_damaged_parquet_files_give_rows(tmp_path: Path) -> None:

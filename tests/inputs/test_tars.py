@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 import random
 import subprocess
 import tarfile
@@ -215,6 +216,22 @@ def test_a_folder_with_a_tar_among_its_classes_is_one_of_classes(tmp_path: Path)
     (tmp_path / "cat" / "1.jpg").write_bytes(JPEG)
     write_tar(tmp_path / "old.tar", MEMBERS)
     assert not isinstance(open_source(str(tmp_path)), Container)
+
+
+def test_loose_images_with_an_archive_among_them_are_loose_images(tmp_path: Path) -> None:
+    (tmp_path / "1.jpg").write_bytes(JPEG)
+    write_tar(tmp_path / "old.tar", MEMBERS)
+    assert not isinstance(open_source(str(tmp_path)), Container)
+
+
+def test_what_is_beside_the_containers_is_told(tmp_path: Path) -> None:
+    for name in ("0_stats.json", "README.md", "labels.txt", "0.parquet", ".hidden"):
+        (tmp_path / name).write_bytes(b"x")
+    write_tar(tmp_path / "0.tar", MEMBERS)
+    source = open_source(str(tmp_path))
+    assert isinstance(source, Container)
+    assert source.check() == ["files beside the tar files are not read: 1 .json, 1 .md, 1 .parquet, 1 .txt"]
+    assert len(read(pickle.loads(pickle.dumps(source)))) == 3
 
 
 def test_what_is_no_file_is_a_row_or_passed_over(tmp_path: Path) -> None:

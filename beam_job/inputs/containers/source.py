@@ -7,13 +7,14 @@ import functools
 import itertools
 import posixpath
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from beam_job.core.errors import InputError
 from beam_job.core.records import Content, PassedOver, Piece
 from beam_job.core.sharding import SPLIT_NAMES
-from beam_job.inputs.base import PLAIN_COLUMNS, Columns, Container, ExampleFiles, readable_id
+from beam_job.inputs.base import PLAIN_COLUMNS, Columns, Container, ExampleFiles, kind_of, readable_id
 from beam_job.inputs.containers.base import ContainerFormat
 from beam_job.inputs.containers.registry import CONTAINER_FORMATS
 from beam_job.inputs.globs import is_glob
@@ -29,6 +30,9 @@ _MOST_FILES = 1_000_000
 _ASKED_ONE_BY_ONE = 8
 # Files of a directory that tell whether it holds containers.
 _LOOKED_AT = 1000
+# What stands beside containers: what describes them, in tables and texts.
+_SUFFIXES_BESIDE = frozenset(("", ".json", ".jsonl", ".csv", ".tsv", ".md", ".yaml", ".yml", ".idx", ".index", ".lock"))
+_TEXTS_BESIDE = re.compile("label|class|readme|licen[cs]e")
 _WORDS = re.compile(r"[^A-Za-z]+")
 
 
@@ -63,6 +67,24 @@ class Containers(Container):
             raise InputError(f"There are no containers any more at {self.path!r}.")
         return found
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the list of files, which may be long: a worker is given its pieces."""
+        return {name: value for name, value in self.__dict__.items() if name != "_files"}
+
+    def check(self) -> list[str]:
+        if not _is_directory(self.path):
+            return []
+        read = {info.path for _, info in self._files}
+        others = Counter(
+            kind_of(info.path).kind
+            for info in _in_directory(self.path)
+            if info.path not in read and not _is_hidden(info)
+        )
+        if not others:
+            return []
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(others.items()))
+        return [f"files beside the {self.kind} files are not read: {kinds}"]
+
     @property
     def takes(self) -> frozenset[str]:
         return self._format.takes
@@ -75,17 +97,16 @@ class Containers(Container):
         return self._format.reading()
 
     def vocabulary(self) -> Sequence[str] | None:
-        return self._format.vocabulary(self._files()[0].info)
+        return self._format.vocabulary(self._files[0].info)
 
     def check_examples(self, files: ExampleFiles) -> None:
-        self._format.check_examples([info for _, info in self._files()], files)
+        self._format.check_examples([info for _, info in self._files], files)
 
     def pieces(self) -> list[Piece]:
-        files = self._files()
-        splits = splits_of([name for name, _ in files])
+        splits = splits_of([name for name, _ in self._files])
         return [
             Piece(self.kind, info.path, readable_id(name), info.version, info.size, place, splits.get(name))
-            for name, info in files
+            for name, info in self._files
             for place in self._format.places(info)
         ]
 
@@ -98,8 +119,9 @@ class Containers(Container):
     def _format(self) -> ContainerFormat:
         return CONTAINER_FORMATS.get(self.kind)(self.columns)
 
+    @functools.cached_property
     def _files(self) -> list[_File]:
-        """The containers, sorted by name.
+        """The containers, sorted by name; listed once.
 
         Raises:
           InputError: a file that the path names does not exist, or a pattern matches none.
@@ -124,7 +146,9 @@ def _format_at(path: str) -> str | None:
     formats = {name: CONTAINER_FORMATS.get(name) for name in CONTAINER_FORMATS}
     if not _is_directory(path):
         return next((name for name, found in formats.items() if found.is_named(path)), None)
-    infos = list(itertools.islice(_in_directory(path), _LOOKED_AT))
+    infos = [info for info in itertools.islice(_in_directory(path), _LOOKED_AT) if not _is_hidden(info)]
+    if not all(_is_beside(info) or any(_is_container(info, found) for found in formats.values()) for info in infos):
+        return None  # loose files, with an archive among them
     return next((name for name, found in formats.items() if any(_is_container(info, found) for info in infos)), None)
 
 
@@ -178,7 +202,17 @@ def _in_directory(root: str) -> Iterator[FileInfo]:
 
 
 def _is_container(info: FileInfo, container_format: ContainerFormat | type[ContainerFormat]) -> bool:
-    return container_format.is_named(info.path) and not posixpath.basename(info.path).startswith(".")
+    return container_format.is_named(info.path) and not _is_hidden(info)
+
+
+def _is_hidden(info: FileInfo) -> bool:
+    return posixpath.basename(info.path).startswith(".")
+
+
+def _is_beside(info: FileInfo) -> bool:
+    """Whether a file is of those that stand beside containers, rather than an example."""
+    stem, suffix = posixpath.splitext(posixpath.basename(info.path).lower())
+    return suffix in _SUFFIXES_BESIDE or (suffix == ".txt" and bool(_TEXTS_BESIDE.search(stem)))
 
 
 def _named(paths: Sequence[str]) -> Iterator[FileInfo]:
