@@ -1,28 +1,52 @@
-"""Rows of Parquet tables that are manifests."""
+"""Parquet files as tables: their footers, and the rows of those that are manifests."""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Collection, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from beam_job.inputs.tables import BadRow, Row, Span, plain_name
 from beam_job.runtime import storage
+from beam_job.runtime.storage import FileInfo
 
 _ROWS_AT_ONCE = 4096
+# A file has not more rows than that, or than bytes, whatever it says.
+_FREE_ROWS = 100_000_000
+
+
+class Footer(NamedTuple):
+    """What a Parquet file says of itself, and its last bytes, in which that is."""
+
+    metadata: Any
+    tail: bytes
+
+
+@functools.lru_cache(maxsize=64)
+def read_footer(info: FileInfo) -> Footer:
+    """The footer of a file, which is read once in a process; raises what pyarrow does, or ValueError."""
+    from pyarrow import parquet
+
+    tail = storage.read_tail(info)
+    with storage.open_random(info, tail=tail) as file:
+        metadata = parquet.read_metadata(file)
+    if metadata.num_rows > max(_FREE_ROWS, info.size):
+        raise ValueError(f"{metadata.num_rows} rows in {info.size} bytes")
+    return Footer(metadata, tail)
 
 
 def has_text_column(path: str, name: str) -> bool:
     """Whether there is a Parquet file at a path, with a column of text that is called so."""
-    from pyarrow import ArrowException, parquet, types
+    from pyarrow import ArrowException, types
 
     try:
-        info = storage.info_of(path)
-        with storage.open_random(info, ()) as file:
-            schema = parquet.read_schema(file)
+        kinds = {
+            plain_name(field.name): field.type
+            for field in read_footer(storage.info_of(path)).metadata.schema.to_arrow_schema()
+        }
     except (OSError, ArrowException, ValueError):
         return False
-    kinds = {plain_name(field.name): field.type for field in schema}
     return name in kinds and bool(types.is_string(kinds[name]) or types.is_large_string(kinds[name]))
 
 

@@ -21,9 +21,11 @@ from beam_job.core.records import Float32Array
 from beam_job.dataset import staging
 from beam_job.engines.openvino import OpenVinoEngine
 from beam_job.extraction import settling
+from tests.support.bucket import Bucket
 from tests.support.datasets import comparable_files, error_rows_of, records_of
 from tests.support.images import jpeg, photograph, write_tree
 from tests.support.kills import KILLS, check_killed_runs
+from tests.support.portable import portable_runner
 from tests.support.tars import write_tar
 
 Options = dict[str, Any]
@@ -364,3 +366,23 @@ def test_a_run_killed_at_any_point_is_resumed_to_the_same_bytes(small_model: dic
         write_tar(folder / f"{number:02d}.tar", members(number, 40))
     options = [f"--{name}={value}" for name, value in small_model.items()]
     check_killed_runs([f"--input={folder}", "--engine=openvino", *options], tmp_path, max(4, KILLS // 5))
+
+
+def test_containers_of_a_bucket(bucket: Bucket, tars: Path, tmp_path: Path, options: Options) -> None:
+    for path in sorted(tars.iterdir()):
+        bucket.write(f"tars/{path.name}", path.read_bytes())
+    beam_job.extract(bucket.url("tars"), bucket.url("tars-features"), **options)
+    beam_job.extract(str(tars), str(tmp_path / "out"), **options)
+    for path in (tmp_path / "out").glob("*.tfrecord"):
+        assert bucket.read(f"tars-features/{path.name}") == path.read_bytes()
+    assert beam_job.verify(bucket.url("tars-features")).problems == ()
+    assert not bucket.list("tars-features/.work")
+
+
+@pytest.mark.timeout(180)
+def test_the_portable_runner_gives_the_same_bytes(tars: Path, tmp_path: Path, options: Options) -> None:
+    with portable_runner(tmp_path) as beam_options:
+        beam_job.extract(str(tars), str(tmp_path / "out"), beam_options=beam_options, **options)
+        write_tar(tars / "00.tar", members(7, 6, ("ant",)))
+        beam_job.extract(str(tars), str(tmp_path / "out"), resume=True, beam_options=beam_options, **options)
+    check_the_same_as_anew(tars, tmp_path / "out", options)

@@ -24,24 +24,9 @@ from beam_job.runtime.framing import frame
 from tests.inputs.container_contract import ContainerContract, Found, read
 from tests.inputs.contract import IMAGES
 from tests.support.images import photograph
+from tests.support.tfrecords import example
 
 ROWS = [("a/1.jpg", b"one"), ("b/2.png", b"two"), ("b/3.jpg", b"three")]
-
-
-def feature(value: Any) -> tf.train.Feature:
-    values = value if isinstance(value, list) else [value]
-    if all(isinstance(one, (bytes, str)) for one in values):
-        encoded = [one if isinstance(one, bytes) else one.encode() for one in values]
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=encoded))
-    if all(isinstance(one, int) for one in values):
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
-    return tf.train.Feature(float_list=tf.train.FloatList(value=values))
-
-
-def example(**values: Any) -> bytes:
-    features = {name.replace("__", "/"): feature(value) for name, value in values.items()}
-    data: bytes = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
-    return data
 
 
 def write(path: Path, records: Iterable[bytes], compression: str = "") -> Path:

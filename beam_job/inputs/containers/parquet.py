@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
@@ -13,14 +12,13 @@ from beam_job.core.records import Content, ErrorRow, ExampleRef, PassedOver, Pie
 from beam_job.inputs.base import Columns, ExampleFiles
 from beam_job.inputs.containers.base import UNREADABLE, ContainerFormat, info_of, lost
 from beam_job.inputs.containers.labels import as_id, as_label
+from beam_job.inputs.parquet_tables import Footer, read_footer
 from beam_job.runtime import storage
 from beam_job.runtime.storage import FileInfo
 
 # Row groups are read together up to so many bytes of the columns that are needed.
 _PIECE_BYTES = storage.STREAMED_BYTES
 _ROWS_AT_ONCE = 32
-# A file with examples in it has not more rows than that, or than bytes.
-_FREE_ROWS = 1_000_000
 _IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "audio", "wav", "flac", "mp3", "bytes", "content", "data")
 _TEXT_NAMES = ("text", "sentence", "content")
 _LABEL_NAMES = ("label", "labels", "class", "cls", "category", "target")
@@ -62,7 +60,7 @@ class Parquet(ContainerFormat):
 
     def vocabulary(self, info: FileInfo) -> Sequence[str] | None:
         try:
-            schema = _footer(info).schema.to_arrow_schema()
+            schema = read_footer(info).metadata.schema.to_arrow_schema()
         except UNREADABLE:
             raise
         except _damages():
@@ -73,7 +71,7 @@ class Parquet(ContainerFormat):
     def check_examples(self, infos: Sequence[FileInfo], files: ExampleFiles) -> None:
         for info in infos:
             try:
-                schema = _footer(info).schema.to_arrow_schema()
+                schema = read_footer(info).metadata.schema.to_arrow_schema()
             except UNREADABLE:
                 raise
             except _damages():
@@ -83,21 +81,21 @@ class Parquet(ContainerFormat):
 
     def places(self, info: FileInfo) -> Iterator[str]:
         try:
-            footer = _footer(info)
+            footer = read_footer(info)
         except UNREADABLE:
             raise
         except _damages():
             yield "000000-000000"
             return
         first, size = 0, 0
-        for group in range(footer.num_row_groups):
-            following = footer.row_group(group).total_byte_size
+        for group in range(footer.metadata.num_row_groups):
+            following = footer.metadata.row_group(group).total_byte_size
             if size and size + following > _PIECE_BYTES:
                 yield f"{first:06d}-{group - 1:06d}"
                 first, size = group, 0
             size += following
-        if footer.num_row_groups:
-            yield f"{first:06d}-{footer.num_row_groups - 1:06d}"
+        if footer.metadata.num_row_groups:
+            yield f"{first:06d}-{footer.metadata.num_row_groups - 1:06d}"
 
     def members(
         self, piece: Piece, files: ExampleFiles, contents: bool = True, request_bytes: int = storage.STREAMED_BYTES
@@ -106,10 +104,10 @@ class Parquet(ContainerFormat):
         first, last = map(int, piece.place.split("-"))
         start = total = 0
         try:
-            footer = _footer(info)
-            start = sum(footer.row_group(group).num_rows for group in range(first))
-            total = sum(footer.row_group(group).num_rows for group in range(first, last + 1))
-            table = _table(footer.schema.to_arrow_schema(), self.columns, files)
+            footer = read_footer(info)
+            start = sum(footer.metadata.row_group(group).num_rows for group in range(first))
+            total = sum(footer.metadata.row_group(group).num_rows for group in range(first, last + 1))
+            table = _table(footer.metadata.schema.to_arrow_schema(), self.columns, files)
         except UNREADABLE:
             raise
         except _damages() as error:
@@ -152,37 +150,25 @@ def _damages() -> tuple[type[Exception], ...]:
     return InputError, OSError, ArrowException, MemoryError, ValueError, OverflowError, LookupError, TypeError
 
 
-@functools.lru_cache(maxsize=64)
-def _footer(info: FileInfo) -> Any:
-    """The metadata of a file, which are read once in a process."""
-    from pyarrow import parquet
-
-    with storage.open_random(info, ()) as file:
-        footer = parquet.read_metadata(file)
-    if footer.num_rows > max(_FREE_ROWS, info.size):
-        raise ValueError(f"{footer.num_rows} rows in {info.size} bytes")
-    return footer
-
-
 def _rows(
-    info: FileInfo, footer: Any, groups: Sequence[int], leaves: Sequence[str], request_bytes: int
+    info: FileInfo, footer: Footer, groups: Sequence[int], leaves: Sequence[str], request_bytes: int
 ) -> Iterator[list[dict[str, Any]]]:
     """The rows of some row groups, a few at a time, with the columns that are wanted."""
     from pyarrow import parquet
 
     ranges = []
     for group in groups:
-        columns = (footer.row_group(group).column(number) for number in range(footer.num_columns))
+        columns = (footer.metadata.row_group(group).column(number) for number in range(footer.metadata.num_columns))
         for column in columns:
             if column.path_in_schema in leaves:
                 starts = [column.data_page_offset, column.dictionary_page_offset]
                 ranges.append((min(start for start in starts if start), column.total_compressed_size))
-    with storage.open_random(info, ranges, request_bytes) as file:
-        opened = parquet.ParquetFile(file, metadata=footer, pre_buffer=False, buffer_size=1 << 20)
+    with storage.open_random(info, ranges, request_bytes, footer.tail) as file:
+        opened = parquet.ParquetFile(file, metadata=footer.metadata, pre_buffer=False, buffer_size=1 << 20)
         if not leaves:
             empty: dict[str, Any] = {}
             for group in groups:
-                yield from ([empty] for _ in range(footer.row_group(group).num_rows))
+                yield from ([empty] for _ in range(footer.metadata.row_group(group).num_rows))
             return
         for batch in opened.iter_batches(_ROWS_AT_ONCE, list(groups), list(leaves), use_threads=False):
             yield batch.to_pylist()

@@ -8,7 +8,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO, ClassVar
+from typing import BinaryIO, ClassVar, NamedTuple
 
 from beam_job.core.errors import BadReferenceError, ExampleError, ReadError
 from beam_job.core.records import Content, ErrorRow, ExampleRef, PassedOver, Piece
@@ -29,9 +29,9 @@ from beam_job.runtime.storage import FileInfo
 _PIECE_BYTES = storage.STREAMED_BYTES
 # The header before a member (APPNOTE.TXT 4.3.7): its mark, and the lengths of the name and the extra field at its end.
 _MARK, _HEADER_BYTES, _LENGTHS = b"PK\x03\x04", 30, struct.Struct("<HH")
-# The record at the end (4.3.16): its length without a comment, and where it has the number of members, modulo 65,536.
-_END_MARK, _END_BYTES, _LONGEST_COMMENT, _MOST_COUNTED = b"PK\x05\x06", 22, 0xFFFF, 0x10000
-_COUNT, _COUNT_PLACE = struct.Struct("<H"), 6
+# The record at the end (4.3.16): its mark, and where it has the number of members, modulo 65,536.
+_END_MARK, _MOST_COUNTED = b"PK\x05\x06", 0x10000
+_COUNT, _COUNT_PLACE = struct.Struct("<H"), 10
 _ENCRYPTED = 0x1
 _DAMAGES = (*DAMAGED_STREAM, zipfile.BadZipFile, struct.error, NotImplementedError)
 
@@ -53,6 +53,20 @@ class _Member:
     is_repeated: bool
 
 
+class _Directory(NamedTuple):
+    """What a zip file holds.
+
+    Attributes:
+      members: In the order in which they lie there.
+      missing: How many more there should be.
+      tail: The last bytes of the file.
+    """
+
+    members: list[_Member]
+    missing: int
+    tail: bytes
+
+
 class Zip(ContainerFormat):
     """Members of zip files, in the order in which they lie there; a piece is a run of them.
 
@@ -64,7 +78,7 @@ class Zip(ContainerFormat):
 
     def places(self, info: FileInfo) -> Iterator[str]:
         try:
-            found, _ = _directory(info)
+            found = _directory(info).members
         except UNREADABLE:
             raise
         except _DAMAGES:
@@ -83,7 +97,7 @@ class Zip(ContainerFormat):
         info = info_of(piece)
         first, last = map(int, piece.place.split("-"))
         try:
-            found, missing = _directory(info)
+            found, missing, tail = _directory(info)
         except UNREADABLE:
             raise
         except _DAMAGES as error:
@@ -91,7 +105,7 @@ class Zip(ContainerFormat):
             return
         members = [member for member in found[first : last + 1] if _is_wanted(member)]
         ranges = [(member.info.header_offset, member.room) for member in members]
-        with storage.open_random(info, ranges, request_bytes) as file:
+        with storage.open_random(info, ranges, request_bytes, tail) as file:
             for member in members:
                 is_example = files.is_named(member.name)
                 try:
@@ -126,23 +140,21 @@ def _is_wanted(member: _Member) -> bool:
 
 
 @functools.lru_cache(maxsize=4)
-def _directory(info: FileInfo) -> tuple[list[_Member], int]:
-    """The members of a zip file in the order in which they lie there, and how many are lost; read once in a process."""
-    with storage.open_random(info, ()) as file, zipfile.ZipFile(file) as archive:
+def _directory(info: FileInfo) -> _Directory:
+    """The directory of a zip file, which is read once in a process."""
+    tail = storage.read_tail(info)
+    with storage.open_random(info, tail=tail) as file, zipfile.ZipFile(file) as archive:
         entries = sorted(archive.infolist(), key=lambda entry: entry.header_offset)
         end = archive.start_dir
-        file.seek(max(0, info.size - _END_BYTES - _LONGEST_COMMENT))
-        tail = file.read()
-    place = tail.rfind(_END_MARK) + len(_END_MARK)
-    (count,) = _COUNT.unpack_from(tail, place + _COUNT_PLACE)
-    lost = count - len(entries) % _MOST_COUNTED if count != _MOST_COUNTED - 1 else 0
+    (count,) = _COUNT.unpack_from(tail, tail.rfind(_END_MARK) + _COUNT_PLACE)
+    missing = count - len(entries) % _MOST_COUNTED if count != _MOST_COUNTED - 1 else 0
     following = [entry.header_offset for entry in entries[1:]] + [end]
     members, names = [], set()
     for entry, after in zip(entries, following, strict=True):
         name = plain_name(entry.filename)
         members.append(_Member(name, entry, after - entry.header_offset, name in names))
         names.add(name)
-    return members, max(0, lost)
+    return _Directory(members, max(0, missing), tail)
 
 
 def _check(member: _Member) -> None:

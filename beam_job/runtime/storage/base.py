@@ -41,8 +41,8 @@ class FileSystem(Protocol):
     def open_stream(self, info: FileInfo, request_bytes: int) -> BinaryIO:
         """A file to read from its start on, in requests of so many bytes; it cannot go back."""
 
-    def open_random(self, info: FileInfo, ranges: Ranges, request_bytes: int) -> BinaryIO:
-        """A file to read from any place; of what lies in a range, no byte is fetched twice."""
+    def open_random(self, info: FileInfo, ranges: Ranges, request_bytes: int, tail: bytes) -> BinaryIO:
+        """A file to read from any place, whose last bytes are known; no byte is fetched twice."""
 
     def new_file(self, path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         """A file to write, which appears at ``path`` when the block ends without an error, and only then."""

@@ -15,6 +15,7 @@ from beam_job.runtime.storage.remote import RemoteFileSystem
 
 # A store is asked for so many bytes of a container at a time.
 STREAMED_BYTES = 64 << 20
+_TAIL_BYTES = 64 << 10
 # And for so many, if only its first examples are wanted.
 LOOKED_BYTES = 4 << 20
 _LOCAL, _GCS, _REMOTE = LocalFileSystem(), GcsFileSystem(), RemoteFileSystem()
@@ -51,15 +52,24 @@ def open_stream(info: FileInfo, request_bytes: int = STREAMED_BYTES) -> BinaryIO
     return _filesystem(info.path).open_stream(info, request_bytes)
 
 
-def open_random(info: FileInfo, ranges: Ranges, request_bytes: int = STREAMED_BYTES) -> BinaryIO:
+def read_tail(info: FileInfo) -> bytes:
+    """The last bytes of a file, where formats have what is in it; one request."""
+    start = max(0, info.size - _TAIL_BYTES)
+    return _filesystem(info.path).read_range(info.path, start, info.size - start) if info.size > 0 else b""
+
+
+def open_random(
+    info: FileInfo, ranges: Ranges = (), request_bytes: int = STREAMED_BYTES, tail: bytes = b""
+) -> BinaryIO:
     """A file to read from any place.
 
     Args:
       info: Which file.
       ranges: What will be read of it, for a store, which is asked for neighbours together.
       request_bytes: The most that a store is asked for at a time.
+      tail: The last bytes of the file, if they are known, which a store is then not asked for.
     """
-    return _filesystem(info.path).open_random(info, ranges, request_bytes)
+    return _filesystem(info.path).open_random(info, ranges, request_bytes, tail)
 
 
 def write_bytes(path: str, data: bytes) -> None:

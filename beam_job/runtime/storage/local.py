@@ -30,7 +30,7 @@ class LocalFileSystem:
     def open_stream(self, info: FileInfo, request_bytes: int) -> BinaryIO:
         return open(info.path, "rb", buffering=_STREAM_BUFFER)
 
-    def open_random(self, info: FileInfo, ranges: Ranges, request_bytes: int) -> BinaryIO:
+    def open_random(self, info: FileInfo, ranges: Ranges, request_bytes: int, tail: bytes) -> BinaryIO:
         return open(info.path, "rb")
 
     @contextlib.contextmanager

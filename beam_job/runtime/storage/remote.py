@@ -40,8 +40,8 @@ class RemoteFileSystem:
     def open_stream(self, info: FileInfo, request_bytes: int) -> BinaryIO:
         return streamed(functools.partial(self._fetch_range, info.path), info.size, request_bytes)
 
-    def open_random(self, info: FileInfo, ranges: Ranges, request_bytes: int) -> BinaryIO:
-        return in_ranges(functools.partial(self._fetch_range, info.path), info.size, ranges, request_bytes)
+    def open_random(self, info: FileInfo, ranges: Ranges, request_bytes: int, tail: bytes) -> BinaryIO:
+        return in_ranges(functools.partial(self._fetch_range, info.path), info.size, ranges, request_bytes, tail)
 
     @contextlib.contextmanager
     def new_file(self, path: str) -> Iterator[IO[bytes]]:

@@ -78,16 +78,19 @@ class _Ranges(io.RawIOBase):
         super().close()
 
 
-def in_ranges(fetch: Fetch, size: int, ranges: Ranges, request_bytes: int) -> BinaryIO:
-    """A file that can be read from any place, of which every range is fetched once, when it is first read.
+def in_ranges(fetch: Fetch, size: int, ranges: Ranges, request_bytes: int, tail: bytes = b"") -> BinaryIO:
+    """A file that can be read from any place, of which every byte is fetched once at most, when it is first read.
 
     Args:
       fetch: As in :func:`streamed`.
       size: The length of the file.
       ranges: First byte and number of bytes of what will be read.
       request_bytes: The most that is fetched at a time.
+      tail: The last bytes of the file, which are not fetched.
     """
-    return cast(BinaryIO, io.BufferedReader(_Places(fetch, size, _joined(ranges, request_bytes))))
+    end = size - len(tail)
+    before = [(start, min(length, end - start)) for start, length in ranges if start < end]
+    return cast(BinaryIO, io.BufferedReader(_Places(fetch, size, _joined(before, request_bytes), tail)))
 
 
 def _joined(ranges: Ranges, most: int) -> list[tuple[int, int]]:
@@ -110,9 +113,11 @@ def _joined(ranges: Ranges, most: int) -> list[tuple[int, int]]:
 class _Places(io.RawIOBase):
     """Holds every range that was fetched, in memory or, when it is large, on disk."""
 
-    def __init__(self, fetch: Fetch, size: int, ranges: list[tuple[int, int]]) -> None:
-        self._fetch, self._size, self._ranges = fetch, size, ranges
-        self._held: dict[tuple[int, int], BinaryIO] = {}
+    def __init__(self, fetch: Fetch, size: int, ranges: list[tuple[int, int]], tail: bytes) -> None:
+        self._fetch, self._size = fetch, size
+        known = (size - len(tail), len(tail))
+        self._ranges = [*ranges, known] if tail else ranges
+        self._held: dict[tuple[int, int], BinaryIO] = {known: io.BytesIO(tail)} if tail else {}
         self._position = 0
 
     def readable(self) -> bool:
@@ -144,17 +149,12 @@ class _Places(io.RawIOBase):
         return len(data)
 
     def _range_at(self, place: int) -> tuple[int, int]:
-        """The range that holds a place; where none does, the bytes around it, up to the end of the file."""
+        """The range that holds a place; where none does, the bytes behind it."""
         found = next((part for part in self._ranges if part[0] <= place < part[0] + part[1]), None)
         if found is not None:
             return found
         following = min((start for start, _ in self._ranges if start > place), default=self._size)
-        if following == self._size and self._size - place <= _STRAY_BYTES:
-            before = max((start + length for start, length in self._ranges if start < place), default=0)
-            start = max(before, self._size - _STRAY_BYTES)  # where footers are
-            part = (start, self._size - start)
-        else:
-            part = (place, min(_STRAY_BYTES, following - place))
+        part = (place, min(_STRAY_BYTES, following - place))
         self._ranges.append(part)
         return part
 
