@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import random
 import shutil
 import zipfile
@@ -33,6 +34,23 @@ def write_zip(path: Path, members: list[tuple[str, bytes]], kind: int = zipfile.
     return path
 
 
+class _Pipe(io.BytesIO):
+    """A file that is only written forward."""
+
+    def tell(self) -> int:
+        raise OSError("a pipe has no place")
+
+
+def streamed_zip(members: list[tuple[str, bytes]], force_zip64: bool = False) -> bytes:
+    """A zip file as a writer has it that cannot go back: the sizes of a member are behind it."""
+    pipe = _Pipe()
+    with zipfile.ZipFile(pipe, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            with archive.open(name, "w", force_zip64=force_zip64) as member:
+                member.write(content)
+    return pipe.getvalue()
+
+
 def messages(path: Path) -> dict[str, str]:
     found = read(container(path))
     return {ref.id.partition("/")[2]: row.message for ref, row in found if isinstance(row, ErrorRow)}
@@ -60,12 +78,7 @@ class TestZip64(ContainerContract):
 
     @pytest.fixture
     def path(self, tmp_path: Path) -> str:
-        with (tmp_path / "images.zip").open("wb") as file:
-            file.seekable = lambda: False  # type: ignore[method-assign]
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-                for name, content in MEMBERS:
-                    with archive.open(name, "w", force_zip64=True) as member:
-                        member.write(content)
+        (tmp_path / "images.zip").write_bytes(streamed_zip(MEMBERS, force_zip64=True))
         return str(tmp_path / "images.zip")
 
 
@@ -119,11 +132,29 @@ def test_a_damaged_member_is_a_row(tmp_path: Path) -> None:
     assert messages(path) == {"1.jpg": "the member '1.jpg' cannot be read: its checksum is wrong"}
 
 
-@pytest.mark.parametrize("size", [0, 10, 1500], ids=str)
-def test_a_zip_file_without_its_directory_is_a_row(tmp_path: Path, size: int) -> None:
-    path = write_zip(tmp_path / "0.zip", MEMBERS)
-    path.write_bytes(path.read_bytes()[:size][:-30])
-    ((_, row),) = read(container(path))
+@pytest.mark.parametrize("kind", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"])
+def test_a_zip_file_that_is_cut_off_gives_what_is_whole(tmp_path: Path, kind: int) -> None:
+    path = write_zip(tmp_path / "0.zip", [(f"{n}.jpg", JPEG + bytes([n])) for n in range(5)], kind)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: whole.index(b"3.jpg") + 100])
+    *good, (_, row) = read(container(path))
+    assert [content for _, content in good] == [JPEG + bytes([number]) for number in range(3)]
+    assert isinstance(row, ErrorRow)
+    assert "directory" in row.message
+    path.write_bytes(whole[: whole.index(b"PK\x01\x02")])
+    assert len(read(container(path))) == 6
+
+
+def test_members_whose_sizes_follow_them_are_found_without_a_directory(tmp_path: Path) -> None:
+    path = tmp_path / "0.zip"
+    path.write_bytes(streamed_zip([(f"{number}.jpg", JPEG + bytes([number])) for number in range(3)])[:-180])
+    assert [content for _, content in read(container(path))][:-1] == [JPEG + bytes([number]) for number in range(3)]
+
+
+@pytest.mark.parametrize("content", [b"", b"no zip file" * 200], ids=["empty", "text"])
+def test_what_is_no_zip_file_is_a_row(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "0.zip").write_bytes(content)
+    ((_, row),) = read(container(tmp_path / "0.zip"))
     assert isinstance(row, ErrorRow)
     assert "directory" in row.message
 

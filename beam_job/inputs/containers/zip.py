@@ -7,7 +7,7 @@ import functools
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO, ClassVar, NamedTuple
 
 from beam_job.core.errors import BadReferenceError, ExampleError, ReadError
@@ -22,13 +22,14 @@ from beam_job.inputs.containers.members import (
     plain_name,
     split_and_folders,
 )
+from beam_job.inputs.containers.zip_headers import MARK, salvaged_entries
 from beam_job.runtime import storage
 from beam_job.runtime.storage import FileInfo
 
 # Members are read together up to so many bytes.
 _PIECE_BYTES = storage.STREAMED_BYTES
-# The header before a member (APPNOTE.TXT 4.3.7): its mark, and the lengths of the name and the extra field at its end.
-_MARK, _HEADER_BYTES, _LENGTHS = b"PK\x03\x04", 30, struct.Struct("<HH")
+# The header before a member (APPNOTE.TXT 4.3.7), and the lengths of the name and the extra field at its end.
+_HEADER_BYTES, _LENGTHS = 30, struct.Struct("<HH")
 # The record at the end (4.3.16): its mark, and where it has the number of members, modulo 65,536.
 _END_MARK, _MOST_COUNTED = b"PK\x05\x06", 0x10000
 _COUNT, _COUNT_PLACE = struct.Struct("<H"), 10
@@ -101,24 +102,41 @@ class Zip(ContainerFormat):
         except UNREADABLE:
             raise
         except _DAMAGES as error:
-            yield lost(piece, "lost", f"all members are lost: the directory of the zip file cannot be read: {error}")
+            yield from self._salvaged(piece, files, contents, request_bytes)
+            yield lost(piece, "lost", f"the directory of the zip file cannot be read, and members may be lost: {error}")
             return
-        members = [member for member in found[first : last + 1] if _is_wanted(member)]
-        ranges = [(member.info.header_offset, member.room) for member in members]
+        members = found[first : last + 1]
+        ranges = [(member.info.header_offset, member.room) for member in members if _is_wanted(member)]
         with storage.open_random(info, ranges, request_bytes, tail) as file:
-            for member in members:
-                is_example = files.is_named(member.name)
-                try:
-                    _check(member)
-                    if not is_example:
-                        head = _read(file, member, HEAD_BYTES)
-                        is_example = files.is_recognised(member.name, lambda head=head: head)  # type: ignore[misc]
-                    content = _read(file, member) if is_example and contents else b""
-                    yield self._content(piece, member, content) if is_example else kind_of(member.name)
-                except ExampleError as error:
-                    yield self._content(piece, member, error) if is_example else kind_of(member.name)
+            yield from self._contents(piece, file, members, files, contents)
         if missing and last == len(found) - 1:
             yield lost(piece, "lost", f"{missing} members are lost: the directory of the zip file is damaged")
+
+    def _salvaged(
+        self, piece: Piece, files: ExampleFiles, contents: bool, request_bytes: int
+    ) -> Iterator[Content | PassedOver]:
+        """The members that are found without the directory."""
+        names: set[str] = set()
+        with storage.open_random(info_of(piece), [(0, piece.size)], request_bytes) as file:
+            for entry, length in salvaged_entries(file, piece.size):
+                member = _Member(plain_name(entry.filename), entry, length, plain_name(entry.filename) in names)
+                names.add(member.name)
+                yield from self._contents(piece, file, [member], files, contents)
+
+    def _contents(
+        self, piece: Piece, file: BinaryIO, members: Iterable[_Member], files: ExampleFiles, contents: bool
+    ) -> Iterator[Content | PassedOver]:
+        for member in filter(_is_wanted, members):
+            is_example = files.is_named(member.name)
+            try:
+                _check(member)
+                if not is_example:
+                    head = _read(file, member, HEAD_BYTES)
+                    is_example = files.is_recognised(member.name, lambda head=head: head)  # type: ignore[misc]
+                content = _read(file, member) if is_example and contents else b""
+                yield self._content(piece, member, content) if is_example else kind_of(member.name)
+            except ExampleError as error:
+                yield self._content(piece, member, error) if is_example else kind_of(member.name)
 
     def _content(self, piece: Piece, member: _Member, content: bytes | ExampleError) -> Content:
         split, folders = split_and_folders(member.name.split("/")[:-1])
@@ -188,7 +206,7 @@ def _read(file: BinaryIO, member: _Member, count: int | None = None) -> bytes:
     try:
         file.seek(info.header_offset)
         header = file.read(_HEADER_BYTES)
-        if not header.startswith(_MARK):
+        if not header.startswith(MARK):
             raise ValueError("there is no member where the directory says")
         before = _HEADER_BYTES + sum(_LENGTHS.unpack(header[-_LENGTHS.size :]))
         if before + info.compress_size > member.room:
