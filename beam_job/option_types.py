@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, TypedDict
 
-from beam_job.core.values import ImageSize, LayerChoice, SplitFractions, TagSet, ValueRange
+from beam_job.core.values import ImageSize, LabelPattern, LayerChoice, SplitFractions, TagSet, ValueRange
 
 
 class ExtractArguments(TypedDict, total=False):
@@ -19,6 +19,7 @@ class ExtractArguments(TypedDict, total=False):
     label_column: str | None
     id_column: str | None
     label_key: str | None
+    label_pattern: LabelPattern | str | None
     labels: str | None
     splits: SplitFractions | str | None
     allowed_roots: Sequence[str] | str

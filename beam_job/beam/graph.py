@@ -18,7 +18,7 @@ from beam_job.beam.transforms import (
 )
 from beam_job.dataset.originals import example_files
 from beam_job.extraction.finalisation import describe_run
-from beam_job.extraction.layout import SplitPolicy
+from beam_job.extraction.layout import RefPolicy
 from beam_job.extraction.pieces import piece_work
 from beam_job.extraction.preparation import Preparation
 from beam_job.inputs.base import Container, Listing
@@ -34,7 +34,6 @@ def build_pipeline(run: Preparation, shared: Shared, beam_options: Any) -> beam.
     """
     options, config = run.options, run.config
     pipeline = beam.Pipeline(options=beam_options)
-    splits = SplitPolicy(options.source.splits, options.source.split_seed)
     files = example_files(config.model.modality)
     description = describe_run(options, config, run.notes)
     if isinstance(run.source, Container):
@@ -47,7 +46,7 @@ def build_pipeline(run: Preparation, shared: Shared, beam_options: Any) -> beam.
         receipts | "Finalise" >> FinaliseDataset(config.output, description, layout)
         return pipeline
     assert isinstance(run.source, Listing)
-    refs = pipeline | "List examples" >> ListExamples(run.source, files, splits)
+    refs = pipeline | "List examples" >> ListExamples(run.source, files, RefPolicy.of(options.source))
     layout = refs | "Compute layout" >> ComputeLayout(
         options.shard,
         run.vocabulary,

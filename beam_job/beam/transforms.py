@@ -35,7 +35,7 @@ from beam_job.dataset.labels import LabelVocabulary
 from beam_job.engines.selection import choose_engine
 from beam_job.extraction.config import ExtractionConfig, make_config
 from beam_job.extraction.finalisation import RunDescription, finalise
-from beam_job.extraction.layout import DatasetLayout, PieceSummary, SplitPolicy, Tally, make_layout
+from beam_job.extraction.layout import DatasetLayout, PieceSummary, RefPolicy, Tally, make_layout
 from beam_job.extraction.pieces import PieceWork
 from beam_job.extraction.settling import pieces_to_save, save_piece, settle_shard
 from beam_job.extraction.shards import duplicate_ids
@@ -54,7 +54,7 @@ class ListExamples(beam.PTransform):  # type: ignore[misc]
 
     source: Listing
     files: ExampleFiles
-    splits: SplitPolicy
+    policy: RefPolicy
 
     def expand(self, pbegin: Any) -> Any:
         return (
@@ -64,7 +64,7 @@ class ListExamples(beam.PTransform):  # type: ignore[misc]
             | "List units" >> beam.FlatMap(_units, self.source)
             # str: the JSON of a unit, which is ASCII even when names are not UTF-8
             | "Spread units" >> beam.Reshuffle()
-            | "List refs" >> beam.FlatMap(_ref_blocks, self.source, self.files, self.splits).with_output_types(bytes)
+            | "List refs" >> beam.FlatMap(_ref_blocks, self.source, self.files, self.policy).with_output_types(bytes)
             # block of ExampleRef with splits
         )
 
@@ -284,9 +284,9 @@ def _units(_: bytes, source: Listing) -> Iterator[str]:
     return map(json.dumps, source.units())
 
 
-def _ref_blocks(unit: str, source: Listing, files: ExampleFiles, splits: SplitPolicy) -> Iterator[bytes]:
+def _ref_blocks(unit: str, source: Listing, files: ExampleFiles, policy: RefPolicy) -> Iterator[bytes]:
     entries = (
-        splits.assign(entry) if isinstance(entry, ExampleRef) else entry
+        policy.assign(entry) if isinstance(entry, ExampleRef) else entry
         for entry in source.refs(json.loads(unit), files)
     )
     return map(blocks.pack, batched(entries, blocks.BLOCK_REFS))

@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 from beam_job.core.errors import UsageError
 from beam_job.core.option_fields import Field, MembersOf, check_known, coerce, group_fields, option
 from beam_job.core.sharding import DEFAULT_EXAMPLES_PER_SHARD
-from beam_job.core.values import ImageSize, LayerChoice, SplitFractions, TagSet, ValueRange
+from beam_job.core.values import ImageSize, LabelPattern, LayerChoice, SplitFractions, TagSet, ValueRange
 
 DEFAULT_MODEL, DEFAULT_MODALITY = "efficientnet-lite0", "image"
 # By the modality that the user names.
@@ -59,6 +59,12 @@ class SourceOptions:
         "default .cls, or a .txt with a name where there is no .json, or the folder.",
         None,
         metavar="KEY",
+    )
+    label_pattern: LabelPattern | None = option(
+        "Take the labels from the ids: the first group of this regular expression, where it is found in an id. It goes "
+        "before what the input says.",
+        None,
+        metavar="REGEX",
     )
     labels: str | None = option(
         "A file with one label per line; the line number of a label, from 0, is stored. Without it the vocabulary is "

@@ -112,6 +112,38 @@ class TagSet:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class LabelPattern:
+    """A regular expression that finds the label in an id: its first group, or all that it matches without one."""
+
+    text: str
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.text)
+        except re.error as error:
+            raise ValueError(f"the regular expression is wrong: {error}") from None
+
+    @classmethod
+    def parse(cls, text: str) -> LabelPattern:
+        return cls(text)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def label_of(self, example_id: str) -> str | None:
+        r"""The label in an id, or None where there is none.
+
+        >>> LabelPattern(r"_([a-z]+)\.jpg").label_of("photos/17_cat.jpg")
+        'cat'
+        """
+        found = re.search(self.text, example_id)
+        if not found:
+            return None
+        label: str | None = found[1] if found.re.groups else found[0]
+        return None if not label or LINE_BREAKS.search(label) else label
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class SplitFractions:
     """Shares of the splits in their order, written ``train=0.8,validation=0.1,test=0.1``."""
 

@@ -11,35 +11,45 @@ from typing import Any
 from beam_job.core.errors import InputError, UnknownLabelError
 from beam_job.core.fingerprints import digest_of
 from beam_job.core.naming import ShardName
-from beam_job.core.options import ShardOptions
+from beam_job.core.options import ShardOptions, SourceOptions
 from beam_job.core.records import FOLDER_LABEL, ExampleRef
 from beam_job.core.sharding import assign_split, default_num_shards, shard_index
-from beam_job.core.values import SplitFractions
+from beam_job.core.values import LabelPattern, SplitFractions
 from beam_job.dataset.labels import UNKNOWN_LABEL, LabelVocabulary
 
 _KINDS_SHOWN = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class SplitPolicy:
-    """How an example without a split gets one.
+class RefPolicy:
+    """What the options say of examples: which split one without a split gets, and where the labels are.
 
     Attributes:
       fractions: Shares of the splits, or None to put all examples in ``train``.
       seed: Seed of the hash.
+      labels: What finds the label in an id; None to keep what the input says.
     """
 
     fractions: SplitFractions | None
     seed: int
+    labels: LabelPattern | None = None
+
+    @classmethod
+    def of(cls, options: SourceOptions) -> RefPolicy:
+        """The policy that options ask for."""
+        return cls(options.splits, options.split_seed, options.label_pattern)
 
     def to_json(self) -> dict[str, Any]:
-        return {"fractions": self.fractions.as_dict() if self.fractions else None, "seed": self.seed}
+        fractions = self.fractions.as_dict() if self.fractions else None
+        return {"fractions": fractions, "seed": self.seed, "labels": str(self.labels) if self.labels else None}
 
     def assign(self, ref: ExampleRef, told: str | None = None) -> ExampleRef:
-        """``ref`` with a split: its own, or one by a stable hash of its group or id.
+        """``ref`` with its label, and with a split: its own, or one by a stable hash of its group or id.
 
         Without fractions, ``told``, if there is one, takes the place of the hash.
         """
+        if self.labels is not None:
+            ref = dataclasses.replace(ref, label=self.labels.label_of(ref.id))
         if ref.split is not None:
             return ref
         if told is not None and self.fractions is None:

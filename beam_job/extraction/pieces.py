@@ -24,7 +24,7 @@ from beam_job.dataset.originals import example_files
 from beam_job.dataset.staging import StagedPiece
 from beam_job.extraction.config import ExtractionConfig
 from beam_job.extraction.extractor import Extractor
-from beam_job.extraction.layout import PieceSummary, SplitPolicy
+from beam_job.extraction.layout import PieceSummary, RefPolicy
 from beam_job.extraction.preparation import Preparation
 from beam_job.inputs.base import Container, ExampleFiles
 from beam_job.outputs.base import RecordSchema
@@ -39,25 +39,24 @@ class PieceWork:
     Attributes:
       source: The input.
       files: Which members are examples.
-      splits: How an example without a split gets one.
+      policy: What the options say of splits and labels.
       vocabulary: The labels, if given.
       earlier: Key of a piece to the names of the shards that an earlier run made of it.
     """
 
     source: Container
     files: ExampleFiles
-    splits: SplitPolicy
+    policy: RefPolicy
     vocabulary: LabelVocabulary | None
     earlier: Mapping[str, tuple[str, ...]]
 
 
 def piece_work(run: Preparation, source: Container) -> PieceWork:
     """What the pieces of a run that has been prepared have in common."""
-    options = run.options.source
     return PieceWork(
         source=source,
         files=example_files(run.config.model.modality),
-        splits=SplitPolicy(options.splits, options.split_seed),
+        policy=RefPolicy.of(run.options.source),
         vocabulary=run.vocabulary,
         earlier=run.earlier.pieces if run.earlier else {},
     )
@@ -109,7 +108,7 @@ def _fingerprint(config: ExtractionConfig, work: PieceWork, piece: Piece) -> str
     """Hash over everything that decides the shards of a piece, but their names and the numbers of their labels."""
     place = {name: value for name, value in dataclasses.asdict(piece).items() if name != "uri"}
     labels = list(work.vocabulary.names) if work.vocabulary else None
-    return digest_of([config.identity_digest, place, work.source.reading(), work.splits.to_json(), labels])
+    return digest_of([config.identity_digest, place, work.source.reading(), work.policy.to_json(), labels])
 
 
 def known_piece(config: ExtractionConfig, work: PieceWork, piece: Piece) -> StagedPiece | None:
@@ -172,7 +171,7 @@ class _Stream:
                 self.passed_over[found.kind] += 1
                 continue
             ref, content = found
-            ref = self._work.splits.assign(ref, self._piece.split)
+            ref = self._work.policy.assign(ref, self._piece.split)
             self.labels.add(ref.label)
             self.refs.append(ref)
             yield ref, content

@@ -18,7 +18,7 @@ from beam_job.dataset.originals import example_files
 from beam_job.extraction.batches import Outcome
 from beam_job.extraction.config import ExtractionConfig
 from beam_job.extraction.extractor import Extractor
-from beam_job.extraction.layout import DatasetLayout, PieceSummary, SplitPolicy, Tally, make_layout
+from beam_job.extraction.layout import DatasetLayout, PieceSummary, RefPolicy, Tally, make_layout
 from beam_job.extraction.pieces import known_piece, piece_key, piece_work
 from beam_job.extraction.preparation import Preparation
 from beam_job.extraction.shards import duplicate_ids
@@ -104,7 +104,7 @@ def _survey_pieces(run: Preparation, source: Container) -> Survey:
             if isinstance(found, PassedOver):
                 passed_over[found.kind] += 1
                 continue
-            ref = work.splits.assign(found[0], piece.split)
+            ref = work.policy.assign(found[0], piece.split)
             examples[str(ref.split)] += 1
             labels.update([ref.label] if ref.label is not None else [])
         shards = dict.fromkeys(sorted(examples))
@@ -145,7 +145,7 @@ def _refs(run: Preparation, source: Listing) -> Iterator[ExampleRef]:
 
 def _entries(run: Preparation, source: Listing) -> Iterator[ExampleRef | PassedOver]:
     """Everything in the input, refs with their splits."""
-    policy = SplitPolicy(run.options.source.splits, run.options.source.split_seed)
+    policy = RefPolicy.of(run.options.source)
     for entry in all_entries(source, example_files(run.config.model.modality)):
         yield policy.assign(entry) if isinstance(entry, ExampleRef) else entry
 

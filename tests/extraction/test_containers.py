@@ -341,6 +341,22 @@ def test_ids_of_a_column_that_are_repeated_end_the_run(tmp_path: Path, options: 
     assert not (tmp_path / "out" / naming.SUCCESS).exists()
 
 
+def test_labels_in_ids(tmp_path: Path, options: Options) -> None:
+    found = [(f"{number}_{CLASSES[number % 3]}.jpg", jpeg(photograph(40, 40, number))) for number in range(5)]
+    write_tar(tmp_path / "0.tar", [*found, ("6.jpg", jpeg(photograph(40, 40, 6)))])
+    beam_job.extract(str(tmp_path / "0.tar"), str(tmp_path / "a"), label_pattern=r"_([a-z]+)\.jpg", **options)
+    for name, content in found:
+        (tmp_path / name).write_bytes(content)
+    beam_job.extract(str(tmp_path / "*.jpg"), str(tmp_path / "b"), label_pattern=r"(?<=_)[a-z]+", **options)
+    assert names_of(tmp_path / "a") == names_of(tmp_path / "b") == list(CLASSES)
+    loose = labels_of(tmp_path / "b")
+    assert labels_of(tmp_path / "a") == {f"0.tar/{name}": label for name, label in loose.items()} | {
+        "0.tar/6.jpg": None
+    }
+    with pytest.raises(beam_job.BeamJobError, match="regular expression is wrong"):
+        beam_job.extract(str(tmp_path / "*.jpg"), str(tmp_path / "c"), label_pattern="(", **options)
+
+
 def test_class_names_of_the_input_are_the_vocabulary(tmp_path: Path, options: Options) -> None:
     described = {"info": {"features": {"label": {"_type": "ClassLabel", "names": ["zebra", "ant", "bee"]}}}}
     table = pa.table({"image": [jpeg(photograph(40, 40, number)) for number in range(4)], "label": [1, 0, -1, 1]})

@@ -9,7 +9,7 @@ from beam_job.core.options import ShardOptions
 from beam_job.core.records import ExampleRef
 from beam_job.core.values import SplitFractions
 from beam_job.dataset.labels import LabelVocabulary
-from beam_job.extraction.layout import SplitPolicy, Tally, make_layout
+from beam_job.extraction.layout import RefPolicy, Tally, make_layout
 
 any_ref = st.builds(
     ExampleRef,
@@ -64,7 +64,7 @@ def test_an_input_without_examples_is_refused() -> None:
 
 
 def test_an_explicit_split_takes_precedence_and_a_group_stays_together() -> None:
-    policy = SplitPolicy(SplitFractions((("train", 0.5), ("test", 0.5))), seed=0)
+    policy = RefPolicy(SplitFractions((("train", 0.5), ("test", 0.5))), seed=0)
     assert policy.assign(ExampleRef("1", "/a", split="held_out")).split == "held_out"
     groups = [{policy.assign(ExampleRef(f"{g}-{n}", "/a", group=str(g))).split for n in range(20)} for g in range(20)]
     assert all(len(splits) == 1 for splits in groups)
