@@ -126,11 +126,6 @@ class Source(abc.ABC):
     has_columns: ClassVar[bool] = False
 
     @property
-    @abc.abstractmethod
-    def ids_unique(self) -> bool:
-        """Whether two examples cannot have the same id, by the way ids are made."""
-
-    @property
     def takes(self) -> frozenset[str]:
         """The options of :class:`Columns` that it has a use for."""
         return frozenset()
@@ -161,7 +156,13 @@ class Source(abc.ABC):
 
 
 class Listing(Source):
-    """An input whose examples lie each for itself: they are listed first, and read one by one."""
+    """An input whose examples lie each for itself: they are listed first, and read one by one.
+
+    Attributes:
+      ids_unique: Whether two refs cannot have the same id, by the way ids are made.
+    """
+
+    ids_unique: ClassVar[bool]
 
     @classmethod
     def read_member(cls, uri: str, member: str) -> bytes:

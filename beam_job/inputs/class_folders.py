@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import posixpath
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from beam_job.core.records import ExampleRef, PassedOver
 from beam_job.core.sharding import SPLIT_NAMES
@@ -40,7 +40,7 @@ class ClassFolders(Listing):
     """
 
     root: str
-    ids_unique = True
+    ids_unique: ClassVar[bool] = True
 
     @classmethod
     def matches(cls, path: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import ClassVar
 
 from beam_job.core.errors import InputError
 from beam_job.core.records import ExampleRef, PassedOver
@@ -23,7 +24,7 @@ class Glob(Listing):
     """The files that ``pattern`` matches; ids are relative to the last directory before the first wildcard."""
 
     pattern: str
-    ids_unique = True
+    ids_unique: ClassVar[bool] = True
 
     @classmethod
     def matches(cls, path: str) -> bool:

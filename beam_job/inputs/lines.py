@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import posixpath
 from collections.abc import Iterator
+from typing import ClassVar
 
 from beam_job.core.errors import InputError
 from beam_job.core.records import ExampleRef, PassedOver
@@ -20,7 +21,7 @@ class TextLines(Listing):
     """A text per line; its id is the file's name and the number of the line, from 1. An empty line counts too."""
 
     path: str
-    ids_unique = True
+    ids_unique: ClassVar[bool] = True
 
     @classmethod
     def matches(cls, path: str) -> bool:

@@ -40,7 +40,7 @@ class Manifest(Listing):
 
     path: str
     columns: Columns = PLAIN_COLUMNS
-    ids_unique = False
+    ids_unique: ClassVar[bool] = False
     takes = frozenset({"text_column"})
     has_columns: ClassVar[bool] = True
 

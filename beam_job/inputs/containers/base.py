@@ -42,11 +42,6 @@ class ContainerFormat(abc.ABC):
     def __init__(self, columns: Columns) -> None:
         self.columns = columns
 
-    @property
-    def ids_unique(self) -> bool:
-        """Whether ids are made such that no two examples have the same."""
-        return True
-
     def reading(self) -> dict[str, Any]:
         """What decides how a piece is read, beside the piece itself; as JSON."""
         return {name: getattr(self.columns, name) for name in sorted(self.takes)}

@@ -54,10 +54,6 @@ class Parquet(ContainerFormat):
     suffixes: ClassVar[tuple[str, ...]] = (".parquet",)
     takes: ClassVar[frozenset[str]] = frozenset({"image_column", "text_column", "label_column", "id_column"})
 
-    @property
-    def ids_unique(self) -> bool:
-        return self.columns.id_column is None
-
     def vocabulary(self, info: FileInfo) -> Sequence[str] | None:
         try:
             schema = read_footer(info).metadata.schema.to_arrow_schema()

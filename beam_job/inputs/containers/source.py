@@ -89,10 +89,6 @@ class Containers(Container):
     def takes(self) -> frozenset[str]:
         return self._format.takes
 
-    @property
-    def ids_unique(self) -> bool:
-        return self._format.ids_unique
-
     def reading(self) -> dict[str, Any]:
         return self._format.reading()
 

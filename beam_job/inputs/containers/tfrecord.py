@@ -48,10 +48,6 @@ class TFRecord(ContainerFormat):
     def is_named(cls, path: str) -> bool:
         return bool(_NAMED.fullmatch(path.lower()))
 
-    @property
-    def ids_unique(self) -> bool:
-        return self.columns.id_column is None
-
     def vocabulary(self, info: FileInfo) -> Sequence[str] | None:
         folder = storage.parent(info.path)
         try:
