@@ -381,7 +381,7 @@ def test_a_run_killed_at_any_point_is_resumed_to_the_same_bytes(small_model: dic
     for number in range(12):
         write_tar(folder / f"{number:02d}.tar", members(number, 40))
     options = [f"--{name}={value}" for name, value in small_model.items()]
-    check_killed_runs([f"--input={folder}", "--engine=openvino", *options], tmp_path, max(4, KILLS // 5))
+    check_killed_runs([f"--input={folder}", "--engine=openvino", *options], tmp_path, max(4, KILLS // 10))
 
 
 def test_containers_of_a_bucket(bucket: Bucket, tars: Path, tmp_path: Path, options: Options) -> None:
