@@ -136,15 +136,11 @@ class ComputePieceLayout(beam.PTransform):  # type: ignore[misc]
     output: str
 
     def expand(self, summaries: Any) -> Any:
-        nothing = summaries.pipeline | "No duplicates" >> beam.Create([]).with_output_types(str)
         return (
             summaries
             | "Tally pieces" >> beam.CombineGlobally(_TallyPiecesFn())
             # Tally
-            | "Make layout"
-            >> beam.ParDo(
-                _MakeLayoutFn(self.options, self.vocabulary, self.source, self.output, {}), beam.pvalue.AsIter(nothing)
-            )
+            | "Make layout" >> beam.ParDo(_MakeLayoutFn(self.options, self.vocabulary, self.source, self.output, {}))
             # DatasetLayout
         )
 
@@ -378,7 +374,7 @@ class _MakeLayoutFn(beam.DoFn):  # type: ignore[misc]
         self._options, self._vocabulary, self._source, self._output = options, vocabulary, source, output
         self._earlier_shards = earlier_shards
 
-    def process(self, tally: Tally, duplicates: Iterable[str]) -> Iterator[DatasetLayout]:
+    def process(self, tally: Tally, duplicates: Iterable[str] = ()) -> Iterator[DatasetLayout]:
         if repeated := sorted(duplicates):
             raise duplicate_ids(repeated)
         layout = make_layout(tally, self._options, self._vocabulary, self._source, self._earlier_shards)

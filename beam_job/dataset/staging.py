@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from beam_job.core import naming
 from beam_job.core.records import ShardReceipt
 from beam_job.dataset import commit
-from beam_job.outputs.selection import chosen_formats, suffixes_of
+from beam_job.outputs.selection import chosen_formats
 from beam_job.runtime import storage
 
 # Staged shards are in the default format.
@@ -36,15 +36,15 @@ def staged_name(key: str, split: str) -> str:
     return f"{naming.PIECES}/{key}-{split}"
 
 
-def find_staged(output: str, key: str, fingerprint: str | None = None) -> StagedPiece | None:
-    """The piece, if its shards are staged, with this fingerprint if one is given."""
+def find_staged(output: str, key: str, fingerprint: str) -> StagedPiece | None:
+    """The piece, if its shards are staged with this fingerprint."""
     try:
         data = json.loads(storage.read_bytes(_receipt_path(output, key)))
         shards = {split: ShardReceipt.from_json(receipt) for split, receipt in data["shards"].items()}
         piece = StagedPiece(data["fingerprint"], shards, dict(data["passed_over"]))
     except (FileNotFoundError, KeyError, TypeError, ValueError, AttributeError):
         return None
-    if fingerprint not in (None, piece.fingerprint):
+    if fingerprint != piece.fingerprint:
         return None
     return piece if all(commit.has_files(output, receipt) for receipt in shards.values()) else None
 
@@ -59,12 +59,6 @@ def write_staged(output: str, key: str, piece: StagedPiece) -> None:
 def withdraw_staged(output: str, key: str) -> None:
     """Deletes the receipt of a piece whose staged shards are about to be replaced."""
     storage.delete([_receipt_path(output, key)])
-
-
-def file_of(name: str) -> str:
-    """The path of the file of a staged shard within the dataset."""
-    (suffix,) = suffixes_of(FORMATS)
-    return f"{name}{suffix}"
 
 
 def _receipt_path(output: str, key: str) -> str:

@@ -246,10 +246,15 @@ def all_entries(source: Listing, files: ExampleFiles) -> Iterator[ExampleRef | P
 
 def all_members(source: Container, files: ExampleFiles) -> Iterator[Content]:
     """Every example in the containers of an input, piece by piece, read as it is consumed."""
+    return (found for found in all_found(source, files) if not isinstance(found, PassedOver))
+
+
+def all_found(
+    source: Container, files: ExampleFiles, request_bytes: int = storage.STREAMED_BYTES
+) -> Iterator[Content | PassedOver]:
+    """Everything in the containers of an input; as :func:`all_members`."""
     for piece in source.pieces():
-        for found in source.members(piece, files):
-            if not isinstance(found, PassedOver):
-                yield found
+        yield from source.members(piece, files, request_bytes=request_bytes)
 
 
 def readable_id(path: str) -> str:

@@ -15,7 +15,7 @@ from beam_job.core.errors import (
     ReadError,
 )
 from beam_job.core.records import Content, ErrorRow, ExampleRef, PassedOver
-from beam_job.inputs.base import Container, ExampleFiles, Listing, Source, all_entries
+from beam_job.inputs.base import Container, ExampleFiles, Listing, Source, all_entries, all_found
 from beam_job.inputs.clips import read_clip
 from beam_job.inputs.registry import INPUTS
 from beam_job.runtime import storage
@@ -108,7 +108,7 @@ def first_look(source: Source, files: ExampleFiles, allowed_roots: Sequence[str]
     entries: list[ExampleRef | PassedOver] = []
     held: dict[str, bytes | ErrorRow] = {}
     size = 0
-    for found in _all_members(source, files):
+    for found in all_found(source, files, storage.LOOKED_BYTES):
         if isinstance(found, PassedOver):
             entries.append(found)
         else:
@@ -119,8 +119,3 @@ def first_look(source: Source, files: ExampleFiles, allowed_roots: Sequence[str]
         if len(held) == _HELD or len(entries) == _LISTED or size > _HELD_BYTES:
             break
     return FirstLook(entries, held, allowed_roots)
-
-
-def _all_members(source: Container, files: ExampleFiles) -> Iterator[Content | PassedOver]:
-    for piece in source.pieces():
-        yield from source.members(piece, files, request_bytes=storage.LOOKED_BYTES)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,7 @@ from pyarrow import parquet
 import beam_job
 from beam_job.core import naming
 from beam_job.core.errors import InputError, JobFailedError
-from beam_job.core.records import Float32Array
 from beam_job.dataset import staging
-from beam_job.engines.openvino import OpenVinoEngine
 from beam_job.extraction import settling
 from tests.support.bucket import Bucket
 from tests.support.datasets import comparable_files, error_rows_of, records_of
@@ -58,21 +55,6 @@ def tars(tmp_path: Path) -> Path:
     (folder / "2.tar").write_bytes(content[: len(content) // 2])
     write_tar(folder / "3.tar", [*members(3, 9), ("broken.jpg", b"\xff\xd8\xffno image")])
     return folder
-
-
-@pytest.fixture
-def batch_sizes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """The sizes of the batches that the engine receives, without the gray image of the probe."""
-    sizes: list[int] = []
-    original = OpenVinoEngine.run
-
-    def run(engine: OpenVinoEngine, pixels: Float32Array) -> Any:
-        if np.ptp(pixels):
-            sizes.append(len(pixels))
-        return original(engine, pixels)
-
-    monkeypatch.setattr(OpenVinoEngine, "run", run)
-    yield sizes
 
 
 def names_of(output: Path) -> list[str]:

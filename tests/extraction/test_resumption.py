@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from filelock import FileLock
 
@@ -17,9 +15,7 @@ import beam_job
 from beam_job import api
 from beam_job.core import naming
 from beam_job.core.errors import JobFailedError, OutputError
-from beam_job.core.records import Float32Array
 from beam_job.dataset import commit
-from beam_job.engines.openvino import OpenVinoEngine
 from tests.support.datasets import comparable_files, records_of
 from tests.support.images import jpeg, photograph, write_tree
 from tests.support.kills import KILLS, check_killed_runs
@@ -38,21 +34,6 @@ def photos(tmp_path: Path) -> Path:
     root = tmp_path / "photos"
     write_tree(root, 60, range(0, 60, 17))
     return root
-
-
-@pytest.fixture
-def batch_sizes(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
-    """The sizes of the batches that the engine receives, without the gray image of the probe."""
-    sizes: list[int] = []
-    original = OpenVinoEngine.run
-
-    def run(engine: OpenVinoEngine, pixels: Float32Array) -> Any:
-        if np.ptp(pixels):
-            sizes.append(len(pixels))
-        return original(engine, pixels)
-
-    monkeypatch.setattr(OpenVinoEngine, "run", run)
-    yield sizes
 
 
 def file_stamps(folder: Path) -> dict[str, tuple[int, int]]:

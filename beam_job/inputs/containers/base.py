@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import lzma
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from beam_job.core.errors import DamagedContainerError
@@ -69,6 +69,30 @@ class ContainerFormat(abc.ABC):
         self, piece: Piece, files: ExampleFiles, contents: bool = True, request_bytes: int = storage.STREAMED_BYTES
     ) -> Iterator[Content | PassedOver]:
         """The examples in a piece; as :meth:`Container.members`."""
+
+
+def runs(sizes: Iterable[int], most: int) -> Iterator[str]:
+    """The places of pieces that are runs of parts, by the numbers of their first and last parts.
+
+    >>> list(runs([3, 3, 9, 1], 8))
+    ['00000000-00000001', '00000002-00000002', '00000003-00000003']
+
+    Args:
+      sizes: The length of each part.
+      most: The most that a run may have together; a longer part is a run of its own.
+    """
+    first, last, total = 0, -1, 0
+    for last, size in enumerate(sizes):
+        if total and total + size > most:
+            yield f"{first:08d}-{last - 1:08d}"
+            first, total = last, 0
+        total += size
+    if last >= 0:
+        yield f"{first:08d}-{last:08d}"
+
+
+# The place of the only piece of a file of which it is not known what is in it.
+WHOLE_RUN = f"{0:08d}-{0:08d}"
 
 
 def lost(piece: Piece, name: str, problem: str) -> Content:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from beam_job.core.errors import EmptyFileError, ExampleError, InputError
 from beam_job.core.records import Content, ErrorRow, ExampleRef, PassedOver, Piece
 from beam_job.inputs.base import Columns, ExampleFiles
-from beam_job.inputs.containers.base import UNREADABLE, ContainerFormat, info_of, lost
+from beam_job.inputs.containers.base import UNREADABLE, WHOLE_RUN, ContainerFormat, info_of, lost, runs
 from beam_job.inputs.containers.labels import as_id, as_label
 from beam_job.inputs.parquet_tables import Footer, read_footer
 from beam_job.runtime import storage
@@ -81,17 +81,10 @@ class Parquet(ContainerFormat):
         except UNREADABLE:
             raise
         except _damages():
-            yield "000000-000000"
+            yield WHOLE_RUN
             return
-        first, size = 0, 0
-        for group in range(footer.metadata.num_row_groups):
-            following = footer.metadata.row_group(group).total_byte_size
-            if size and size + following > _PIECE_BYTES:
-                yield f"{first:06d}-{group - 1:06d}"
-                first, size = group, 0
-            size += following
-        if footer.metadata.num_row_groups:
-            yield f"{first:06d}-{footer.metadata.num_row_groups - 1:06d}"
+        groups = range(footer.metadata.num_row_groups)
+        yield from runs((footer.metadata.row_group(group).total_byte_size for group in groups), _PIECE_BYTES)
 
     def members(
         self, piece: Piece, files: ExampleFiles, contents: bool = True, request_bytes: int = storage.STREAMED_BYTES

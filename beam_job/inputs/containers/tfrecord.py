@@ -56,6 +56,10 @@ class TFRecord(ContainerFormat):
             keys = [name for name, feature in features.items() if feature["pythonClassName"].endswith(_CLASS_LABEL)]
             key = self.columns.label_column or next(name for name in _LABEL_KEYS if name in keys)
             text = storage.read_bytes(storage.join(folder, _NAMES.format(key))).decode("utf-8")
+        except FileNotFoundError:
+            return None
+        except UNREADABLE:
+            raise
         except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration):
             return None
         return text.removesuffix("\n").split("\n")

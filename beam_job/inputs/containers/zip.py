@@ -13,7 +13,16 @@ from typing import BinaryIO, ClassVar, NamedTuple
 from beam_job.core.errors import BadReferenceError, ExampleError, ReadError
 from beam_job.core.records import Content, ErrorRow, ExampleRef, PassedOver, Piece
 from beam_job.inputs.base import HEAD_BYTES, ExampleFiles, kind_of, readable_id
-from beam_job.inputs.containers.base import DAMAGED_STREAM, LONGEST_MEMBER, UNREADABLE, ContainerFormat, info_of, lost
+from beam_job.inputs.containers.base import (
+    DAMAGED_STREAM,
+    LONGEST_MEMBER,
+    UNREADABLE,
+    WHOLE_RUN,
+    ContainerFormat,
+    info_of,
+    lost,
+    runs,
+)
 from beam_job.inputs.containers.members import (
     folder_label,
     is_ignored,
@@ -84,13 +93,10 @@ class Zip(ContainerFormat):
             raise
         except _DAMAGES:
             found = []
-        first, size = 0, 0
-        for number, member in enumerate(found):
-            if size and size + member.room > _PIECE_BYTES:
-                yield f"{first:08d}-{number - 1:08d}"
-                first, size = number, 0
-            size += member.room
-        yield f"{first:08d}-{max(0, len(found) - 1):08d}"
+        if found:
+            yield from runs((member.room for member in found), _PIECE_BYTES)
+        else:
+            yield WHOLE_RUN
 
     def members(
         self, piece: Piece, files: ExampleFiles, contents: bool = True, request_bytes: int = storage.STREAMED_BYTES
