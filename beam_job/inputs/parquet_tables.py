@@ -33,6 +33,9 @@ def read_footer(info: FileInfo) -> Footer:
         metadata = parquet.read_metadata(file)
     if metadata.num_rows > max(_FREE_ROWS, info.size):
         raise ValueError(f"{metadata.num_rows} rows in {info.size} bytes")
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    if any(group.num_columns != metadata.num_columns for group in groups):  # to ask such a group ends the process
+        raise ValueError("a row group has other columns than the file")
     return Footer(metadata, tail)
 
 

@@ -21,6 +21,7 @@ from beam_job.inputs.selection import open_source
 from beam_job.modalities.text.modality import TextModality
 from tests.inputs.container_contract import ContainerContract, Found, read
 from tests.inputs.contract import IMAGES
+from tests.support.damage import DAMAGES_OF_CONTAINERS, damaged
 from tests.support.images import jpeg, photograph
 
 ROWS = [("a/1.jpg", b"one"), ("b/2.png", b"two"), ("b/3.jpg", b"three")]
@@ -189,15 +190,7 @@ def test_damaged_parquet_files_give_rows(tmp_path: Path) -> None:
     parquet.write_table(table, buffer, row_group_size=8, write_page_checksum=True)
     whole, rng, path = buffer.getvalue(), random.Random(0), tmp_path / "0.parquet"
     for number in range(1500):
-        data = bytearray(whole)
-        for _ in range(rng.randrange(1, 4)):
-            at, kind = rng.randrange(len(data)), rng.randrange(3)
-            if kind == 0:
-                data[at] ^= 1 << rng.randrange(8)
-            elif kind == 1:
-                data[at : at + rng.randrange(1, 40)] = rng.randbytes(rng.randrange(1, 40))
-            elif rng.random() < 0.2:
-                data = data[: max(at, 1)]
+        data = damaged(whole, rng, DAMAGES_OF_CONTAINERS)
         path.write_bytes(data)
         found = read(container(path))
         ids = [ref.id for ref, _ in found]

@@ -23,6 +23,7 @@ from beam_job.modalities.text.modality import TextModality
 from beam_job.runtime.framing import frame
 from tests.inputs.container_contract import ContainerContract, Found, read
 from tests.inputs.contract import IMAGES
+from tests.support.damage import DAMAGES_OF_CONTAINERS, damaged
 from tests.support.images import photograph
 from tests.support.tfrecords import example
 
@@ -190,17 +191,7 @@ def test_damaged_tfrecord_files_give_rows(tmp_path: Path, compressed: bool) -> N
     whole = gzip.compress(whole) if compressed else whole
     rng, path = random.Random(0), tmp_path / ("0.tfrecord.gz" if compressed else "0.tfrecord")
     for number in range(2000):
-        data = bytearray(whole)
-        for _ in range(rng.randrange(1, 4)):
-            at, kind = rng.randrange(len(data) or 1), rng.randrange(4)
-            if kind == 0 and data:
-                data[at] ^= 1 << rng.randrange(8)
-            elif kind == 1:
-                del data[at : at + rng.randrange(1, 900)]
-            elif kind == 2:
-                data[at:at] = rng.randbytes(rng.randrange(1, 900))
-            elif rng.random() < 0.3:
-                data = data[: max(at, 1)]
+        data = damaged(whole, rng, DAMAGES_OF_CONTAINERS)
         path.write_bytes(data)
         found = read(container(path))
         ids = [ref.id for ref, _ in found]

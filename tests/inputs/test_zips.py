@@ -16,6 +16,7 @@ from beam_job.inputs.base import Container
 from beam_job.inputs.selection import open_source
 from tests.inputs.container_contract import ContainerContract, by_name, read
 from tests.inputs.contract import IMAGES
+from tests.support.damage import DAMAGES_OF_CONTAINERS, damaged
 
 MEMBERS = [("a/1.jpg", b"one"), ("b/2.png", b"two"), ("b/3.jpg", b"three")]
 JPEG = b"\xff\xd8\xff" + bytes(range(256)) * 6
@@ -188,17 +189,7 @@ def test_damaged_zip_files_give_rows(tmp_path: Path) -> None:
     members = [(f"{'abc'[number % 3]}/{number}.jpg", JPEG + bytes([number])) for number in range(8)]
     whole, rng, path = write_zip(tmp_path / "whole.zip", members).read_bytes(), random.Random(0), tmp_path / "0.zip"
     for number in range(3000):
-        data = bytearray(whole)
-        for _ in range(rng.randrange(1, 4)):
-            at, kind = rng.randrange(len(data)), rng.randrange(4)
-            if kind == 0:
-                data[at] ^= 1 << rng.randrange(8)
-            elif kind == 1:
-                del data[at : at + rng.randrange(1, 300)]
-            elif kind == 2:
-                data[at:at] = rng.randbytes(rng.randrange(1, 300))
-            elif rng.random() < 0.3:
-                data = data[: max(at, 1)]
+        data = damaged(whole, rng, DAMAGES_OF_CONTAINERS)
         path.write_bytes(data)
         found = read(container(path))
         ids = [ref.id for ref, _ in found]

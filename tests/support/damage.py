@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 
 def _flip(data: bytearray, rng: random.Random) -> None:
@@ -36,6 +36,16 @@ def _overwrite(data: bytearray, rng: random.Random) -> None:
     data[start : start + len(piece)] = piece
 
 
+def _cut_out_much(data: bytearray, rng: random.Random) -> None:
+    start = rng.randrange(len(data))
+    del data[start : start + rng.randrange(1, 3000)]
+
+
+def _insert(data: bytearray, rng: random.Random) -> None:
+    start = rng.randrange(len(data))
+    data[start:start] = rng.randbytes(rng.randrange(1, 1500))
+
+
 DAMAGES: tuple[Callable[[bytearray, random.Random], None], ...] = (
     _flip,
     _flip_header,
@@ -46,10 +56,16 @@ DAMAGES: tuple[Callable[[bytearray, random.Random], None], ...] = (
 )
 
 
-def damaged(data: bytes, rng: random.Random) -> bytes:
+# Files that hold others lose and gain whole parts, too.
+DAMAGES_OF_CONTAINERS = (*DAMAGES, _cut_out_much, _insert)
+
+
+def damaged(
+    data: bytes, rng: random.Random, kinds: Sequence[Callable[[bytearray, random.Random], None]] = DAMAGES
+) -> bytes:
     """The bytes, damaged one to three times."""
     copy = bytearray(data)
     for _ in range(rng.randint(1, 3)):
         if len(copy) > 1:
-            rng.choice(DAMAGES)(copy, rng)
+            rng.choice(kinds)(copy, rng)
     return bytes(copy)

@@ -145,13 +145,9 @@ def _rows(
     """The rows of some row groups, a few at a time, with the columns that are wanted."""
     from pyarrow import parquet
 
-    ranges = []
-    for group in groups:
-        columns = (footer.metadata.row_group(group).column(number) for number in range(footer.metadata.num_columns))
-        for column in columns:
-            if column.path_in_schema in leaves:
-                starts = [column.data_page_offset, column.dictionary_page_offset]
-                ranges.append((min(start for start in starts if start), column.total_compressed_size))
+    # pyarrow ends the process where it is asked for a column whose description in the footer is damaged; reading the
+    # column raises instead. Only a store needs to know where columns are.
+    ranges = [] if storage.is_local(info.path) else _ranges(footer, groups, leaves)
     with storage.open_random(info, ranges, request_bytes, footer.tail) as file:
         opened = parquet.ParquetFile(file, metadata=footer.metadata, pre_buffer=False, buffer_size=1 << 20)
         if not leaves:
@@ -161,6 +157,18 @@ def _rows(
             return
         for batch in opened.iter_batches(_ROWS_AT_ONCE, list(groups), list(leaves), use_threads=False):
             yield batch.to_pylist()
+
+
+def _ranges(footer: Footer, groups: Sequence[int], leaves: Sequence[str]) -> list[tuple[int, int]]:
+    """First byte and number of bytes of the columns that are wanted, in some row groups."""
+    ranges = []
+    for group in groups:
+        columns = (footer.metadata.row_group(group).column(number) for number in range(footer.metadata.num_columns))
+        for column in columns:
+            if column.path_in_schema in leaves:
+                starts = [column.data_page_offset, column.dictionary_page_offset]
+                ranges.append((min(start for start in starts if start), column.total_compressed_size))
+    return ranges
 
 
 def _table(schema: Any, columns: Columns, files: ExampleFiles) -> _Table:
