@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, TypedDict
 
-from beam_job.core.values import ImageSize, LabelPattern, LayerChoice, SplitFractions, TagSet, ValueRange
+from beam_job.core.values import ImageSize, LabelPattern, LayerChoice, Names, SplitFractions, TagSet, ValueRange
 
 
 class ExtractArguments(TypedDict, total=False):
@@ -20,6 +20,12 @@ class ExtractArguments(TypedDict, total=False):
     id_column: str | None
     label_key: str | None
     label_pattern: LabelPattern | str | None
+    label_type: Literal["auto", "class", "multi", "target"]
+    label_map: str | None
+    classes: Names | str | None
+    max_per_class: int | None
+    root: str | None
+    keep_columns: Names | str | None
     labels: str | None
     splits: SplitFractions | str | None
     allowed_roots: Sequence[str] | str

@@ -19,12 +19,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, TypedDict
 
-from beam_job.core.values import ImageSize, LabelPattern, LayerChoice, SplitFractions, TagSet, ValueRange
+from beam_job.core.values import ImageSize, LabelPattern, LayerChoice, Names, SplitFractions, TagSet, ValueRange
 '''
 _ALSO = {
     "ImageSize": "ImageSize | int | str",
     "ValueRange": "ValueRange | str",
     "LabelPattern": "LabelPattern | str",
+    "Names": "Names | str",
     "SplitFractions": "SplitFractions | str",
     "TagSet": "TagSet | str",
 }

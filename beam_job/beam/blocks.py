@@ -13,7 +13,7 @@ import operator
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from beam_job.core.records import ExampleRef, PassedOver
 
@@ -24,7 +24,9 @@ _HELD_REFS = 16_384
 _FASTEST = 1  # level of zlib
 
 # dataclasses.astuple copies every value deeply, which for a million refs takes seconds.
-_fields = operator.attrgetter(*(field.name for field in dataclasses.fields(ExampleRef)))
+_NAMES = [field.name for field in dataclasses.fields(ExampleRef)]
+_fields = operator.attrgetter(*_NAMES)
+_LABEL, _KEPT = _NAMES.index("label"), _NAMES.index("kept")
 
 K = TypeVar("K")
 
@@ -34,7 +36,7 @@ def pack(entries: Iterable[ExampleRef | PassedOver]) -> bytes:
 
     Its JSON is ASCII, so that names that are not UTF-8 are preserved.
     """
-    rows: list[tuple[str | None, ...]] = []
+    rows: list[tuple[Any, ...]] = []
     passed_over: Counter[str] = Counter()
     for entry in entries:
         if isinstance(entry, PassedOver):
@@ -52,6 +54,10 @@ def unpack(block: bytes) -> list[ExampleRef]:
 def unpack_all(block: bytes) -> tuple[list[ExampleRef], dict[str, int]]:
     """The refs of a block, in order, and kind to number of the files that were passed over."""
     rows, passed_over = json.loads(zlib.decompress(block))
+    for row in rows:  # JSON has no tuples
+        row[_KEPT] = tuple(row[_KEPT])
+        if isinstance(row[_LABEL], list):
+            row[_LABEL] = tuple(row[_LABEL])
     return [ExampleRef(*row) for row in rows], passed_over
 
 

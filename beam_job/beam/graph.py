@@ -13,12 +13,12 @@ from beam_job.beam.transforms import (
     ExtractPieces,
     ExtractShards,
     FinaliseDataset,
+    LimitClasses,
     ListExamples,
     SettleShards,
 )
 from beam_job.dataset.originals import example_files
 from beam_job.extraction.finalisation import describe_run
-from beam_job.extraction.layout import RefPolicy
 from beam_job.extraction.pieces import piece_work
 from beam_job.extraction.preparation import Preparation
 from beam_job.inputs.base import Container, Listing
@@ -32,24 +32,26 @@ def build_pipeline(run: Preparation, shared: Shared, beam_options: Any) -> beam.
       shared: Holds the extractor of a worker process.
       beam_options: Beam's PipelineOptions.
     """
-    options, config = run.options, run.config
+    options, config, limit = run.options, run.config, run.options.source.max_per_class
     pipeline = beam.Pipeline(options=beam_options)
     files = example_files(config.model.modality)
     description = describe_run(options, config, run.notes)
     if isinstance(run.source, Container):
         work = piece_work(run, run.source)
-        pieces = pipeline | "Extract pieces" >> ExtractPieces(config, shared, work)
+        pieces = pipeline | "Extract pieces" >> ExtractPieces(config, shared, work, limit)
         layout = pieces | "Compute layout" >> ComputePieceLayout(
-            options.shard, run.vocabulary, options.source.input, config.output
+            options.shard, run.numbering, options.source.input, config.output
         )
         receipts = layout | "Settle shards" >> SettleShards(config)
         receipts | "Finalise" >> FinaliseDataset(config.output, description, layout)
         return pipeline
     assert isinstance(run.source, Listing)
-    refs = pipeline | "List examples" >> ListExamples(run.source, files, RefPolicy.of(options.source))
+    refs = pipeline | "List examples" >> ListExamples(run.source, files, run.policy)
+    if limit is not None:
+        refs = refs | "Limit classes" >> LimitClasses(run.policy, limit)
     layout = refs | "Compute layout" >> ComputeLayout(
         options.shard,
-        run.vocabulary,
+        run.numbering,
         options.source.input,
         run.source.ids_unique,
         config.output,

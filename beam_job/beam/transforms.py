@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,15 +29,17 @@ from beam_job.core.options import (
     SourceOptions,
     WorkOptions,
 )
-from beam_job.core.records import ExampleRef, Piece, ShardReceipt
+from beam_job.core.records import ExampleRef, PassedOver, Piece, ShardReceipt
 from beam_job.core.sharding import stable_hash
 from beam_job.dataset import target
-from beam_job.dataset.labels import LabelVocabulary
+from beam_job.dataset.labels import LabelVocabulary, Numbering
 from beam_job.engines.selection import choose_engine
 from beam_job.extraction.config import ExtractionConfig, make_config
 from beam_job.extraction.finalisation import RunDescription, finalise
-from beam_job.extraction.layout import DatasetLayout, PieceSummary, RefPolicy, Tally, make_layout
-from beam_job.extraction.pieces import PieceWork
+from beam_job.extraction.layout import DatasetLayout, PieceSummary, Tally, make_layout
+from beam_job.extraction.limits import ClassLimits, SmallestHashes
+from beam_job.extraction.pieces import PieceWork, refs_in
+from beam_job.extraction.policy import RefPolicy
 from beam_job.extraction.settling import pieces_to_save, save_piece, settle_shard
 from beam_job.extraction.shards import duplicate_ids
 from beam_job.inputs.base import Container, ExampleFiles, Listing, readable_id
@@ -70,11 +73,26 @@ class ListExamples(beam.PTransform):  # type: ignore[misc]
 
 
 @dataclasses.dataclass
+class LimitClasses(beam.PTransform):  # type: ignore[misc]
+    """Blocks of refs -> the same, with at most so many of each class in each split."""
+
+    policy: RefPolicy
+    limit: int
+
+    def expand(self, refs: Any) -> Any:
+        limits = refs | "Smallest hashes" >> beam.CombineGlobally(_LimitsFn(self.limit))
+        # ClassLimits
+        return refs | "Leave out the rest" >> beam.Map(
+            _limited, self.policy, beam.pvalue.AsSingleton(limits)
+        ).with_output_types(bytes)
+
+
+@dataclasses.dataclass
 class ComputeLayout(beam.PTransform):  # type: ignore[misc]
     """Blocks of refs -> one DatasetLayout, once it is certain that the run can go ahead."""
 
     options: ShardOptions
-    vocabulary: LabelVocabulary | None
+    numbering: Numbering
     source: str
     ids_unique: bool
     output: str
@@ -98,7 +116,7 @@ class ComputeLayout(beam.PTransform):  # type: ignore[misc]
             # Tally
             | "Make layout"
             >> beam.ParDo(
-                _MakeLayoutFn(self.options, self.vocabulary, self.source, self.output, self.earlier_shards),
+                _MakeLayoutFn(self.options, self.numbering, self.source, self.output, self.earlier_shards),
                 beam.pvalue.AsIter(duplicates),
             )
             # DatasetLayout
@@ -107,23 +125,37 @@ class ComputeLayout(beam.PTransform):  # type: ignore[misc]
 
 @dataclasses.dataclass
 class ExtractPieces(beam.PTransform):  # type: ignore[misc]
-    """Reads the containers of an input, each piece in one go, and stages its shards: a PieceSummary for each piece."""
+    """Reads the containers of an input, each piece in one go, and stages its shards: a PieceSummary for each piece.
+
+    With a limit of examples per class, all pieces are read once more before that, to know which examples these are.
+    """
 
     config: ExtractionConfig
     shared: Shared
     work: PieceWork
+    limit: int | None = None
 
     def expand(self, pbegin: Any) -> Any:
-        return (
+        pieces = (
             pbegin
             | "Start listing" >> beam.Impulse()
             # bytes
             | "List pieces" >> beam.FlatMap(_numbered_pieces, self.work.source)
             # (number, Piece)
             | "Spread pieces" >> beam.Reshuffle()
-            | "Extract pieces" >> beam.ParDo(ExtractPiecesFn(self.config, self.shared, self.work))
-            # PieceSummary
         )
+        limits = []
+        if self.limit is not None:
+            hashes = (
+                pieces
+                | "List members" >> beam.Map(_hashes_in, self.work, self.limit)
+                # SmallestHashes
+                | "Smallest hashes" >> beam.CombineGlobally(_LimitsFn(self.limit))
+                # ClassLimits
+            )
+            limits.append(beam.pvalue.AsSingleton(hashes))
+        return pieces | "Extract pieces" >> beam.ParDo(ExtractPiecesFn(self.config, self.shared, self.work), *limits)
+        # PieceSummary
 
 
 @dataclasses.dataclass
@@ -131,7 +163,7 @@ class ComputePieceLayout(beam.PTransform):  # type: ignore[misc]
     """PieceSummaries -> one DatasetLayout, whose shards are numbered as the pieces are."""
 
     options: ShardOptions
-    vocabulary: LabelVocabulary | None
+    numbering: Numbering
     source: str
     output: str
 
@@ -140,7 +172,7 @@ class ComputePieceLayout(beam.PTransform):  # type: ignore[misc]
             summaries
             | "Tally pieces" >> beam.CombineGlobally(_TallyPiecesFn())
             # Tally
-            | "Make layout" >> beam.ParDo(_MakeLayoutFn(self.options, self.vocabulary, self.source, self.output, {}))
+            | "Make layout" >> beam.ParDo(_MakeLayoutFn(self.options, self.numbering, self.source, self.output, {}))
             # DatasetLayout
         )
 
@@ -263,6 +295,20 @@ def _numbered_pieces(_: bytes, source: Container) -> Iterator[tuple[int, Piece]]
     return enumerate(source.pieces())
 
 
+def _limited(block: bytes, policy: RefPolicy, limits: ClassLimits) -> bytes:
+    refs, passed_over = blocks.unpack_all(block)
+    limited = policy.with_limits(limits)
+    before = (PassedOver(kind) for kind, count in passed_over.items() for _ in range(count))
+    return blocks.pack(itertools.chain(map(limited.limited, refs), before))
+
+
+def _hashes_in(numbered: tuple[int, Piece], work: PieceWork, limit: int) -> SmallestHashes:
+    found = SmallestHashes(limit)
+    for ref in refs_in(work, numbered[1]):
+        found.add(ref)
+    return found
+
+
 def _shard_names(layout: DatasetLayout) -> Iterator[str]:
     return map(str, layout.shard_names())
 
@@ -341,6 +387,33 @@ class _TallyPiecesFn(_SumTalliesFn):
         return tally
 
 
+class _LimitsFn(beam.CombineFn):  # type: ignore[misc]
+    """Blocks of refs, or what was counted of them -> ClassLimits."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+
+    def create_accumulator(self) -> SmallestHashes:
+        return SmallestHashes(self._limit)
+
+    def add_input(self, found: SmallestHashes, element: bytes | SmallestHashes) -> SmallestHashes:
+        if isinstance(element, SmallestHashes):
+            found.merge(element)
+        else:
+            for ref in blocks.unpack(element):
+                found.add(ref)
+        return found
+
+    def merge_accumulators(self, parts: Iterable[SmallestHashes]) -> SmallestHashes:
+        total = self.create_accumulator()
+        for part in parts:
+            total.merge(part)
+        return total
+
+    def extract_output(self, found: SmallestHashes) -> ClassLimits:
+        return found.limits()
+
+
 class _GroupFn(beam.DoFn):  # type: ignore[misc]
     """Blocks of refs -> keys, and blocks of the refs that have them."""
 
@@ -366,18 +439,18 @@ class _MakeLayoutFn(beam.DoFn):  # type: ignore[misc]
     def __init__(
         self,
         options: ShardOptions,
-        vocabulary: LabelVocabulary | None,
+        numbering: Numbering,
         source: str,
         output: str,
         earlier_shards: Mapping[str, int],
     ) -> None:
-        self._options, self._vocabulary, self._source, self._output = options, vocabulary, source, output
+        self._options, self._numbering, self._source, self._output = options, numbering, source, output
         self._earlier_shards = earlier_shards
 
     def process(self, tally: Tally, duplicates: Iterable[str] = ()) -> Iterator[DatasetLayout]:
         if repeated := sorted(duplicates):
             raise duplicate_ids(repeated)
-        layout = make_layout(tally, self._options, self._vocabulary, self._source, self._earlier_shards)
+        layout = make_layout(tally, self._options, self._numbering, self._source, self._earlier_shards)
         with target.writing(self._output, naming.LAYOUT):
             storage.write_bytes(storage.join(self._output, naming.LAYOUT), json.dumps(layout.to_json()).encode())
         yield layout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections import deque
@@ -23,6 +24,7 @@ from beam_job.dataset.labels import LabelVocabulary
 from beam_job.extraction.config import ExtractionConfig
 from beam_job.extraction.extractor import Extractor, new_extractor
 from beam_job.extraction.layout import DatasetLayout, PieceSummary
+from beam_job.extraction.limits import ClassLimits
 from beam_job.extraction.pieces import PieceWork, extract_piece
 from beam_job.extraction.shards import extract_shard
 
@@ -138,8 +140,9 @@ class ExtractPiecesFn(_UnitsFn[PieceSummary]):
         super().__init__(config, shared)
         self._work = work
 
-    def process(self, element: tuple[int, Piece]) -> Iterator[PieceSummary]:
-        return self.begin(extract_piece, self._work, *element)
+    def process(self, element: tuple[int, Piece], limits: ClassLimits | None = None) -> Iterator[PieceSummary]:
+        work = dataclasses.replace(self._work, policy=self._work.policy.with_limits(limits))
+        return self.begin(extract_piece, work, *element)
 
 
 class ExtractBatchFn(_ModelFn):

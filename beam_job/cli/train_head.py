@@ -21,6 +21,8 @@ from beam_job.core.option_fields import group_fields
 from beam_job.core.options import HeadOptions
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from beam_job.heads.evaluation import Epoch
     from beam_job.heads.serving import Agreement
     from beam_job.heads.training import HeadResult
@@ -74,41 +76,26 @@ def _epochs() -> Iterator[Callable[[Epoch], None]]:
 
 def _line(epoch: Epoch) -> str:
     return (
-        f"{epoch.model:12} epoch {epoch.number:3}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.3f}  "
-        f"validation {epoch.validation_loss:.4f}  {epoch.validation_accuracy:.3f}"
+        f"{epoch.model:12} epoch {epoch.number:3}  loss {epoch.loss:.4f}  {epoch.measure} {epoch.score:.3f}  "
+        f"validation {epoch.validation_loss:.4f}  {epoch.validation_score:.3f}"
     )
 
 
 def print_head(result: HeadResult) -> None:
     """Prints accuracies, the worst classes, and how to use the head."""
     from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
 
     console = Console(highlight=False)
-    head = result.evaluations["head"]
-    table = Table(box=None, header_style="bold")
-    table.add_column("class")
-    for name in (*_COLUMNS, "examples"):
-        table.add_column(name, justify="right")
-    worst = sorted(head.classes, key=lambda name: head.classes[name]["f1"] or 0.0)[:_CLASSES_SHOWN]
-    for name in sorted(worst):
-        found = head.classes[name]
-        table.add_row(escape(name), *(_share(found[column]) for column in _COLUMNS), f"{found['examples']:,}")
-    if len(worst) < len(head.classes):
-        table.add_row(f"... and {len(head.classes) - len(worst):,} better classes")
-    console.print(table)
+    if result.classes:
+        console.print(_class_table(result.evaluations["head"]))
     examples = ", ".join(f"{count:,} {split}" for split, count in result.examples.items())
     left_out = f"; {result.unlabelled:,} without a label were left out" if result.unlabelled else ""
     console.print(f"examples: {examples}{left_out}")
     for split, count in result.unused.items():
         console.print(f"note: the {count:,} examples of the split {split} were not used", markup=False)
     for name, found_by in result.evaluations.items():
-        console.print(
-            f"{name}: accuracy {found_by.accuracy:.1%} on {found_by.examples:,} examples of the test split, "
-            f"calibration error {found_by.calibration_error:.3f}",
-            soft_wrap=True,
-        )
+        first, second = found_by.words
+        console.print(f"{name}: {first} on {found_by.examples:,} examples of the test split, {second}", soft_wrap=True)
     if result.served:
         console.print(_served(result.served), soft_wrap=True)
     console.print(f"trained in {result.seconds:.1f} s\n")
@@ -125,12 +112,29 @@ def print_head(result: HeadResult) -> None:
     )
 
 
+def _class_table(head: Any) -> Table:
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold")
+    table.add_column("class")
+    for name in (*_COLUMNS, "examples"):
+        table.add_column(name, justify="right")
+    worst = sorted(head.classes, key=lambda name: head.classes[name]["f1"] or 0.0)[:_CLASSES_SHOWN]
+    for name in sorted(worst):
+        found = head.classes[name]
+        table.add_row(escape(name), *(_share(found[column]) for column in _COLUMNS), f"{found['examples']:,}")
+    if len(worst) < len(head.classes):
+        table.add_row(f"... and {len(head.classes) - len(worst):,} better classes")
+    return table
+
+
 def _served(found: Agreement) -> str:
     if not found.examples and not found.refused:
         return "the SavedModel was not compared with the head: the examples can no longer be read"
     words = f"the SavedModel agrees with the head on {found.examples} examples"
     if found.largest_difference is not None:
-        words += f": their probabilities differ by at most {found.largest_difference:.1g}"
+        words += f": their answers differ by at most {found.largest_difference:.1g}"
     if found.refused:
         words += f"; note: it cannot decode {found.refused} others, whose format TensorFlow does not read"
     return words

@@ -34,7 +34,8 @@ def shard_fingerprint(identity: Any, shard: ShardName, refs: Iterable[tuple[Exam
     """
     digest = hashlib.sha256(canonical_json([identity, str(shard)]))
     for ref, allowed in refs:
-        digest.update(canonical_json([ref.id, ref.uri, ref.label, ref.version, ref.problem, *_further(ref, allowed)]))
+        further = [*_further(ref, allowed), *([ref.kept] if ref.kept else [])]
+        digest.update(canonical_json([ref.id, ref.uri, ref.label, ref.version, ref.problem, *further]))
     return digest.hexdigest()
 
 

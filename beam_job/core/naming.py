@@ -12,6 +12,7 @@ ERRORS = "errors.jsonl"
 DATASET_INFO = "dataset_info.json"
 FEATURES = "features.json"
 LABELS = "label.labels.txt"
+MULTI_LABELS = "labels.labels.txt"  # the same where an example has several, for TFDS
 SCHEMA = "schema.pbtxt"
 RECEIPTS = "receipts"
 WORK = ".work"
@@ -21,7 +22,7 @@ INTENT = f"{WORK}/intent.json"
 LOCK = f"{WORK}/lock"
 # The end of the name of a served model's input that takes the bytes of files: TensorFlow Serving has base64 there.
 BYTES_SUFFIX = "_bytes"
-METADATA = frozenset({RUN, ERRORS, DATASET_INFO, FEATURES, LABELS, SCHEMA})
+METADATA = frozenset({RUN, ERRORS, DATASET_INFO, FEATURES, LABELS, MULTI_LABELS, SCHEMA})
 
 _SHARD = re.compile(r"(?P<split>[A-Za-z][A-Za-z0-9_]*)-(?P<index>\d{5,})-of-(?P<count>\d{5,})")
 _TEMPORARY = re.compile(r".*\.tmp-[0-9a-f]{8,}")

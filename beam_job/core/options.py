@@ -12,7 +12,7 @@ from typing import Any, get_type_hints
 from beam_job.core.errors import UsageError
 from beam_job.core.option_fields import Field, MembersOf, check_known, coerce, group_fields, option
 from beam_job.core.sharding import DEFAULT_EXAMPLES_PER_SHARD
-from beam_job.core.values import ImageSize, LabelPattern, LayerChoice, SplitFractions, TagSet, ValueRange
+from beam_job.core.values import ImageSize, LabelPattern, LayerChoice, Names, SplitFractions, TagSet, ValueRange
 
 DEFAULT_MODEL, DEFAULT_MODALITY = "efficientnet-lite0", "image"
 # By the modality that the user names.
@@ -26,8 +26,8 @@ class SourceOptions:
 
     input: str = option(
         "The examples: a directory with a folder per class, a glob, a manifest (.csv or .jsonl with the columns uri or "
-        "text, and label, id, split, group; only one of the first two is required), a .txt file with a text per line, "
-        "or tar, zip, Parquet or TFRecord files. Local paths and gs:// URLs.",
+        "text, and label, id, split, group; only one of the first two is required; or a .json of COCO), a .txt file "
+        "with a text per line, or tar, zip, Parquet or TFRecord files. Local paths and gs:// URLs.",
         metavar="IN",
     )
     text_column: str | None = option(
@@ -38,19 +38,19 @@ class SourceOptions:
     )
     image_column: str | None = option(
         "The column of Parquet files, or feature of TFRecords, with the images or other examples; by default the one "
-        "that holds bytes, or is called so.",
+        "that holds bytes, or is called so. In a manifest, the column with their paths, by default uri.",
         None,
         metavar="NAME",
     )
     label_column: str | None = option(
-        "The column of Parquet files, or feature of TFRecords, with the labels; by default label, or the one that is "
-        "called alike.",
+        "The column of a manifest or of Parquet files, or feature of TFRecords, with the labels; by default label, or "
+        "the one that is called alike.",
         None,
         metavar="NAME",
     )
     id_column: str | None = option(
-        "The column of Parquet files, or feature of TFRecords, with the ids; by default an id is the file's name and "
-        "the number of the row.",
+        "The column of a manifest or of Parquet files, or feature of TFRecords, with the ids; by default id in a "
+        "manifest, and otherwise the file's name and the number of the row.",
         None,
         metavar="NAME",
     )
@@ -65,6 +65,43 @@ class SourceOptions:
         "before what the input says.",
         None,
         metavar="REGEX",
+    )
+    label_type: str = option(
+        "class: an example has one class. multi: it has any number of them, from lists of labels. target: the label is "
+        "a number, for regression. auto: multi, if the first labels are lists; target, if they are numbers and not all "
+        "whole; class otherwise.",
+        "auto",
+        choices=("auto", "class", "multi", "target"),
+    )
+    label_map: str | None = option(
+        "What labels are called in the dataset: a file with a label and its name in each line, separated by a tab or "
+        "the first blank, or a .csv, or a .json object. Several labels may have one name; an example whose label has "
+        "none becomes an error row.",
+        None,
+        metavar="FILE",
+    )
+    classes: Names | None = option(
+        "Take only examples of these classes, by their names in the dataset; others are passed over.",
+        None,
+        metavar="NAME,...",
+    )
+    max_per_class: int | None = option(
+        "Take at most so many examples of each class in each split, chosen by a stable hash of their ids. Containers "
+        "are read a second time for it.",
+        None,
+        metavar="N",
+        minimum=1,
+    )
+    root: str | None = option(
+        "The directory that relative paths in a manifest are relative to; by default that of the manifest.",
+        None,
+        metavar="DIR",
+    )
+    keep_columns: Names | None = option(
+        "Columns of a manifest, of Parquet files or of TFRecords, or dotted paths in the .json of the samples in a tar "
+        "file, that are carried to the output, as text.",
+        None,
+        metavar="NAME,...",
     )
     labels: str | None = option(
         "A file with one label per line; the line number of a label, from 0, is stored. Without it the vocabulary is "

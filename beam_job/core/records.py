@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_job.core.errors import ExampleError
+from beam_job.core.labels import Label, StoredLabel
 
 Float32Array = npt.NDArray[np.float32]
 # What the label of an example in folders begins with as long as it is not known which folders all examples share.
@@ -29,7 +30,7 @@ class ExampleRef:
       id: The name of the example in the dataset, unique in it; by default the path relative to the input's root.
       uri: A local path or a URL of a filesystem that Beam knows, such as ``gs://bucket/name``: that of the example, or
         of the file that it is in.
-      label: The label as text (integers in decimal), or None without one.
+      label: The name of the class (integers in decimal), those of several, or a number; None without one.
       split: The name of the split, or None as long as none is assigned.
       group: Examples of one group stay in one split; None for an example without a group.
       version: Changes when the content changes (size and modification time, or generation); may be empty.
@@ -38,11 +39,12 @@ class ExampleRef:
       member: Where the example is in the file, in the words of the input that listed it, or None if it is the file.
       start: The second of a recording at which the example begins, or None if all of the file is the example.
       end: The second at which it ends; None for the end of the recording.
+      kept: What is carried to the output beside: the values of the columns that are kept, as text.
     """
 
     id: str
     uri: str
-    label: str | None = None
+    label: Label = None
     split: str | None = None
     group: str | None = None
     version: str = ""
@@ -51,6 +53,7 @@ class ExampleRef:
     member: str | None = None
     start: float | None = None
     end: float | None = None
+    kept: tuple[str, ...] = ()
 
     @property
     def is_file(self) -> bool:
@@ -102,13 +105,15 @@ class FeatureRecord:
 
     Attributes:
       id: The example's id.
-      label: Index into the label vocabulary, -1 for none.
+      label: Index into the label vocabulary, -1 for none; or indices, (-1,) for none; or a number, NaN for none.
       features: Feature name to float32 array of the shape that the model gives for one example.
+      kept: The values of the columns that are kept, as text.
     """
 
     id: str
-    label: int
+    label: StoredLabel
     features: Mapping[str, Float32Array]
+    kept: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -198,7 +203,7 @@ class ShardReceipt:
       fingerprint: Hash over everything that decides the shard's bytes.
       records: Number of feature records in each of the shard's files.
       error_rows: A row for every other example of the shard.
-      label_counts: Label index to number of records.
+      label_counts: Label index to number of records with it, -1 for those without a label.
       example_fingerprints: Id to the hash over everything that decides the example's features; a later run compares
         them to see which features are still valid.
       files: Name to size and digest of each of the shard's files, one per shard format.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import math
 import re
 
@@ -141,6 +143,36 @@ class LabelPattern:
             return None
         label: str | None = found[1] if found.re.groups else found[0]
         return None if not label or LINE_BREAKS.search(label) else label
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Names:
+    """Some names in their order, written ``a,b``; as in a CSV, one with a comma is in quotes."""
+
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if not self.names or not all(self.names):
+            raise ValueError("a name is not empty")
+        if len(set(self.names)) != len(self.names):
+            raise ValueError("a name is there twice")
+        if any(map(LINE_BREAKS.search, self.names)):
+            raise ValueError("a name is one line of text")
+
+    @classmethod
+    def parse(cls, text: str) -> Names:
+        """The names in ``text``.
+
+        >>> Names.parse('cat,"dog, small"').names
+        ('cat', 'dog, small')
+        """
+        cells = next(csv.reader([text], skipinitialspace=True), [])
+        return cls(tuple(cell.strip() for cell in cells))
+
+    def __str__(self) -> str:
+        row = io.StringIO()
+        csv.writer(row, lineterminator="").writerow(self.names)
+        return row.getvalue()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
+from beam_job.core.labels import indices_in
 from beam_job.core.naming import ShardName
 from beam_job.core.records import ErrorRow, FeatureRecord, FileDigest, Origin, ShardReceipt
 from beam_job.outputs.base import RecordSchema
@@ -107,6 +108,7 @@ class NewShard:
             SHARD_FORMATS.get(shard_format).writer(self._files[name], schema)
             for name, (shard_format, _) in files.items()
         ]
+        self._records = 0
         self._labels: Counter[int] = Counter()
         self._error_rows: list[ErrorRow] = []
 
@@ -117,7 +119,8 @@ class NewShard:
             return
         for writer in self._writers:
             writer.add(outcome)
-        self._labels[outcome.label] += 1
+        self._records += 1
+        self._labels.update(indices_in(outcome.label))
 
     def finish(self) -> None:
         """Completes the files."""
@@ -136,7 +139,7 @@ class NewShard:
         return ShardReceipt(
             shard=shard,
             fingerprint=fingerprint,
-            records=self._labels.total(),
+            records=self._records,
             error_rows=tuple(self._error_rows),
             label_counts=dict(self._labels),
             example_fingerprints=example_fingerprints,

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_job.core.errors import InputError
+from beam_job.core.labels import NO_LABEL, LabelKind, StoredLabel, indices_in
 from beam_job.core.naming import ShardName
 from beam_job.core.records import FeatureRecord, Float32Array
 from beam_job.core.sharding import is_sampled
@@ -30,17 +31,30 @@ class FeatureTable:
     Attributes:
       ids: The examples' ids, in the dataset's order.
       features: float32 [N, D], each feature flattened; of one that differs in length, the mean of its frames.
-      labels: int64 [N], -1 for none.
+      labels: Of classes, int64 [N], -1 for none; of lists, bool [N, C], whether an example has each class; of numbers,
+        float32 [N], NaN for none.
+      labelled: bool [N], whether the label is known.
     """
 
     ids: Sequence[str]
     features: Float32Array
-    labels: npt.NDArray[np.int64]
+    labels: npt.NDArray[Any]
+    labelled: npt.NDArray[np.bool_]
+
+    @classmethod
+    def joined(cls, tables: Sequence[FeatureTable]) -> FeatureTable:
+        """The rows of all tables, of which there is at least one."""
+        return cls(
+            [example_id for table in tables for example_id in table.ids],
+            np.concatenate([table.features for table in tables]),
+            np.concatenate([table.labels for table in tables]),
+            np.concatenate([table.labelled for table in tables]),
+        )
 
     def where(self, chosen: npt.NDArray[np.bool_]) -> FeatureTable:
         """The rows that ``chosen``, bool [N], selects."""
         ids = [example_id for example_id, is_chosen in zip(self.ids, chosen, strict=True) if is_chosen]
-        return FeatureTable(ids, self.features[chosen], self.labels[chosen])
+        return FeatureTable(ids, self.features[chosen], self.labels[chosen], self.labelled[chosen])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +137,7 @@ class Dataset:
                 labels.append(record.label)
         size = math.prod(length for length in schema.features[field] if length is not None)
         features = np.stack(rows) if rows else np.zeros((0, size), np.float32)
-        return FeatureTable(ids, features, np.array(labels, np.int64))
+        return FeatureTable(ids, features, *_label_arrays(labels, schema))
 
     def in_frames(self, feature: str | None) -> bool:
         """Whether a feature, chosen as for :meth:`feature_field`, is frames whose number differs between examples."""
@@ -162,6 +176,22 @@ class Dataset:
                 ) from None
 
 
+def _label_arrays(
+    labels: Sequence[StoredLabel], schema: RecordSchema
+) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
+    """Labels as a FeatureTable has them, and which of them are known."""
+    known = np.array([NO_LABEL not in indices_in(label) for label in labels], np.bool_)
+    if schema.label_kind is LabelKind.CLASS:
+        return np.array(labels, np.int64), known
+    if schema.label_kind is LabelKind.TARGET:
+        return np.array(labels, np.float32), known
+    sets = np.zeros((len(labels), len(schema.labels)), np.bool_)
+    for row, label in enumerate(labels):
+        if known[row]:
+            sets[row, list(indices_in(label))] = True
+    return sets, known
+
+
 def load_features(path: str, split: str = "train") -> Any:
     """A split as a ``tf.data.Dataset``, ready to batch.
 
@@ -170,10 +200,11 @@ def load_features(path: str, split: str = "train") -> Any:
       split: Which split.
 
     Returns:
-      A Dataset of (feature, label): float32 in the shape of the feature, and int64, -1 for no label. Features that
-      differ in length are batched with ``Dataset.ragged_batch``, into a RaggedTensor. When several
-      features are stored, the first element is a dict of them by the names of their layers. Its cardinality is known.
-      The order is always the same.
+      A Dataset of (feature, label): float32 in the shape of the feature, and int64, -1 for no label. Where an example
+      has a list of labels, float32 [C] in place of it, 1 for each class that it has, or all -1 for no list; where it
+      has a number, float32, NaN for none. Features that differ in length are batched with ``Dataset.ragged_batch``,
+      into a RaggedTensor. When several features are stored, the first element is a dict of them by the names of their
+      layers. Its cardinality is known. The order is always the same.
 
     Raises:
       InputError: there is no complete dataset at the path, or no such split in it.
@@ -181,12 +212,17 @@ def load_features(path: str, split: str = "train") -> Any:
     tf = import_tensorflow()
     dataset = Dataset.open(path)
     batches = dataset.shard_format.load(dataset.paths(split), dataset.schema)
-    names = list(dataset.schema.features)
+    schema = dataset.schema
+    names, kind = list(schema.features), schema.label_kind
 
     def pair(batch: Any) -> Any:
+        label = batch[kind.field]
+        if kind is LabelKind.MULTI:
+            hot = tf.reduce_sum(tf.one_hot(label, len(schema.labels)), axis=1)
+            label = tf.where(tf.reduce_any(label == NO_LABEL, axis=1)[:, tf.newaxis], -tf.ones_like(hot), hot)
         if len(names) == 1:
-            return batch[names[0]], batch["label"]
-        return {name.partition("/")[2]: batch[name] for name in names}, batch["label"]
+            return batch[names[0]], label
+        return {name.partition("/")[2]: batch[name] for name in names}, label
 
     pairs = batches.map(pair).unbatch()
     records = dataset.splits[split]["records"]

@@ -8,6 +8,7 @@ from typing import Any
 
 from beam_job.core import naming
 from beam_job.core.errors import InputError
+from beam_job.core.labels import LabelKind
 from beam_job.core.naming import ShardName
 from beam_job.outputs.base import RecordSchema, SplitFiles
 from beam_job.outputs.registry import SHARD_FORMATS
@@ -62,7 +63,12 @@ def labels_txt(names: Sequence[str]) -> str:
 
 def schema_of(run: Mapping[str, Any], labels: Sequence[str]) -> RecordSchema:
     """What the records of a dataset have in common."""
-    return RecordSchema({name: tuple(shape) for name, shape in run["model"]["outputs"].items()}, labels)
+    return RecordSchema(
+        features={name: tuple(shape) for name, shape in run["model"]["outputs"].items()},
+        labels=labels,
+        label_kind=LabelKind(run.get("label_type", LabelKind.CLASS.value)),
+        kept=tuple(run.get("kept_columns", ())),
+    )
 
 
 def reader_files(run: Mapping[str, Any], labels: Sequence[str]) -> dict[str, str]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from beam_job.core import naming
 from beam_job.core.errors import InputError
+from beam_job.core.labels import indices_in
 from beam_job.core.naming import ShardName
 from beam_job.core.records import FileDigest
 from beam_job.core.sharding import order_key, shard_index, stable_hash
@@ -133,14 +134,14 @@ def _check_records(
     try:
         for record in SHARD_FORMATS.get(shard_format).read(io.BytesIO(data), schema):
             content.records += 1
-            content.labels[record.label] += 1
+            content.labels.update(indices_in(record.label))
             content.ids.append(stable_hash(record.id))
             if not schema.fits(record.features):
                 yield f"{record.id!r} has other features than {schema.features}"
             if not all(np.isfinite(values).all() for values in record.features.values()):
                 yield f"{record.id!r} has NaN or infinity in its features"
-            if not -1 <= record.label < classes:
-                yield f"{record.id!r} has the label {record.label}, outside of -1 to {classes - 1}"
+            if outside := [label for label in indices_in(record.label) if not -1 <= label < classes]:
+                yield f"{record.id!r} has the label {outside[0]}, outside of -1 to {classes - 1}"
             if by_input:
                 continue
             if shard_index(record.id, shard.count) != shard.index:

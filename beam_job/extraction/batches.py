@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from beam_job.core.errors import ExampleError, ModelError, ModelRejectedError
+from beam_job.core.labels import StoredLabel
 from beam_job.core.metrics import StageTimes
 from beam_job.core.records import ErrorRow, ExampleRef, FeatureRecord, Float32Array, Shape
 from beam_job.dataset.labels import Labels
@@ -45,7 +46,7 @@ def process_batch(
       times: Gets the seconds of each stage.
     """
     outcomes: list[tuple[int, Outcome]] = []
-    decoded: list[list[tuple[int, ExampleRef, int]]] = []
+    decoded: list[list[tuple[int, ExampleRef, StoredLabel]]] = []
     examples: list[npt.NDArray[Any]] = []
     with times.measure("decode"):
         for task in batch:
@@ -65,23 +66,25 @@ def process_batch(
     return outcomes
 
 
-def _labelled(task: Task, vocabulary: Labels) -> tuple[list[tuple[int, ExampleRef, int]], list[tuple[int, ErrorRow]]]:
-    """The examples of a task with the numbers of their labels, and the error rows of those that have none."""
+def _labelled(
+    task: Task, vocabulary: Labels
+) -> tuple[list[tuple[int, ExampleRef, StoredLabel]], list[tuple[int, ErrorRow]]]:
+    """The examples of a task with their labels as they are stored, and the error rows of those that have none."""
     if isinstance(task.content, ErrorRow):
         return [], [(place, task.content) for place, _ in task.examples]
     labelled, failed = [], []
     for place, ref in task.examples:
         try:
-            labelled.append((place, ref, vocabulary.index(ref.label)))
+            labelled.append((place, ref, vocabulary.stored(ref.label)))
         except ExampleError as error:
             failed.append((place, ErrorRow.of(ref, error)))
     return labelled, failed
 
 
-def _outcome(ref: ExampleRef, label: int, answer: Features | ModelRejectedError) -> Outcome:
+def _outcome(ref: ExampleRef, label: StoredLabel, answer: Features | ModelRejectedError) -> Outcome:
     if isinstance(answer, ModelRejectedError):
         return ErrorRow.of(ref, answer)
-    return FeatureRecord(ref.id, label, answer)
+    return FeatureRecord(ref.id, label, answer, ref.kept)
 
 
 def run_model(

@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import functools
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from beam_job.core.fingerprints import digest_of, example_fingerprint
+from beam_job.core.labels import LabelKind
 from beam_job.core.options import ExtractOptions
 from beam_job.core.records import ExampleRef
 from beam_job.engines.base import EngineChoice
 from beam_job.inputs.reading import is_allowed
 from beam_job.models.spec import ModelSpec
+from beam_job.outputs.base import RecordSchema
 from beam_job.outputs.selection import chosen_formats
 from beam_job.runtime import storage
 from beam_job.runtime.cores import available_cores
@@ -27,6 +30,8 @@ class ExtractionConfig:
       engine: Which engine runs it, at which precision.
       output: The dataset's directory; empty when none is written.
       formats: The names of the shard formats.
+      label_kind: What the labels are.
+      kept: The names of the columns that are carried to the output.
       allowed_roots: Directories that files must be in; any directory when there are none.
       resume: Whether to keep what an earlier run at the output has done.
       retry_errors: Whether examples that failed in an earlier run are tried again.
@@ -40,6 +45,8 @@ class ExtractionConfig:
     engine: EngineChoice
     output: str
     formats: tuple[str, ...]
+    label_kind: LabelKind
+    kept: tuple[str, ...]
     allowed_roots: tuple[str, ...]
     resume: bool
     retry_errors: bool
@@ -73,6 +80,10 @@ class ExtractionConfig:
         """SHA-256 of the identity, in hexadecimal."""
         return digest_of(self.identity())
 
+    def schema(self, labels: Sequence[str] = ()) -> RecordSchema:
+        """What all records have in common, with this label vocabulary."""
+        return RecordSchema(self.model.outputs, labels, self.label_kind, self.kept)
+
     def allows(self, ref: ExampleRef) -> bool:
         """Whether an example may be read."""
         return is_allowed(ref, self.allowed_roots)
@@ -83,7 +94,11 @@ class ExtractionConfig:
 
 
 def make_config(
-    model: ModelSpec, engine: EngineChoice, options: ExtractOptions, processes: int = 1
+    model: ModelSpec,
+    engine: EngineChoice,
+    options: ExtractOptions,
+    label_kind: LabelKind = LabelKind.CLASS,
+    processes: int = 1,
 ) -> ExtractionConfig:
     """The config for a run.
 
@@ -91,6 +106,7 @@ def make_config(
       model: Which model.
       engine: Which engine.
       options: All options.
+      label_kind: What the labels are.
       processes: Worker processes that share the cores of a machine.
     """
     output, work = options.output, options.work
@@ -99,6 +115,8 @@ def make_config(
         engine=engine,
         output=storage.absolute(output.output) if output.output else "",
         formats=chosen_formats(options.shard.format),
+        label_kind=label_kind,
+        kept=options.source.keep_columns.names if options.source.keep_columns else (),
         allowed_roots=tuple(map(storage.absolute, options.source.allowed_roots)),
         resume=output.resume or output.retry_errors,
         retry_errors=output.retry_errors,

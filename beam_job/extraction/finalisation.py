@@ -70,6 +70,8 @@ def describe_run(options: ExtractOptions, config: ExtractionConfig, notes: Seque
         "decode": modality.decode_policy(),
         "engine": config.engine.to_json(),
         "formats": list(config.formats),
+        "label_type": config.label_kind.value,
+        "kept_columns": list(config.kept),
         "identity": config.identity(),
     }
     return RunDescription(

@@ -4,58 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
 from beam_job.core.errors import InputError, UnknownLabelError
 from beam_job.core.fingerprints import digest_of
+from beam_job.core.labels import names_in
 from beam_job.core.naming import ShardName
-from beam_job.core.options import ShardOptions, SourceOptions
-from beam_job.core.records import FOLDER_LABEL, ExampleRef
-from beam_job.core.sharding import assign_split, default_num_shards, shard_index
-from beam_job.core.values import LabelPattern, SplitFractions
-from beam_job.dataset.labels import UNKNOWN_LABEL, LabelVocabulary
+from beam_job.core.options import ShardOptions
+from beam_job.core.records import ExampleRef
+from beam_job.core.sharding import default_num_shards, shard_index
+from beam_job.dataset.labels import UNKNOWN_LABEL, LabelVocabulary, Numbering
+from beam_job.extraction.folders import name_below, shared_folders
 
 _KINDS_SHOWN = 8
-
-
-@dataclasses.dataclass(frozen=True)
-class RefPolicy:
-    """What the options say of examples: which split one without a split gets, and where the labels are.
-
-    Attributes:
-      fractions: Shares of the splits, or None to put all examples in ``train``.
-      seed: Seed of the hash.
-      labels: What finds the label in an id; None to keep what the input says.
-    """
-
-    fractions: SplitFractions | None
-    seed: int
-    labels: LabelPattern | None = None
-
-    @classmethod
-    def of(cls, options: SourceOptions) -> RefPolicy:
-        """The policy that options ask for."""
-        return cls(options.splits, options.split_seed, options.label_pattern)
-
-    def to_json(self) -> dict[str, Any]:
-        fractions = self.fractions.as_dict() if self.fractions else None
-        return {"fractions": fractions, "seed": self.seed, "labels": str(self.labels) if self.labels else None}
-
-    def assign(self, ref: ExampleRef, told: str | None = None) -> ExampleRef:
-        """``ref`` with its label, and with a split: its own, or one by a stable hash of its group or id.
-
-        Without fractions, ``told``, if there is one, takes the place of the hash.
-        """
-        if self.labels is not None:
-            ref = dataclasses.replace(ref, label=self.labels.label_of(ref.id))
-        if ref.split is not None:
-            return ref
-        if told is not None and self.fractions is None:
-            return dataclasses.replace(ref, split=told)
-        fractions = self.fractions.as_dict() if self.fractions else {}
-        return dataclasses.replace(ref, split=assign_split(ref.group or ref.id, fractions, self.seed))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,8 +79,7 @@ class Tally:
         """Counts a ref that has a split."""
         assert ref.split is not None
         self.examples[ref.split] += 1
-        if ref.label is not None:
-            self.labels.add(ref.label)
+        self.labels.update(names_in(ref.label))
 
     def add_piece(self, piece: PieceSummary) -> None:
         """Counts the examples of a piece."""
@@ -175,7 +137,7 @@ class DatasetLayout:
 
     def name_of(self, label: str) -> str:
         """A label as a container has it, as it is in the vocabulary."""
-        return _name_of(label, len(self.shared))
+        return name_below(label, len(self.shared))
 
     def index_of(self, label: str) -> int:
         """The index of a label as a container has it, -2 for one that the vocabulary does not have."""
@@ -190,6 +152,7 @@ class DatasetLayout:
             "shards": dict(self.shards),
             **({"pieces": {str(name): origin.key for name, origin in self.origins.items()}} if self.origins else {}),
             "labels": len(self.vocabulary.names),
+            "label_type": self.vocabulary.kind.value,
             "labels_digest": digest_of(list(self.vocabulary.names)),
         }
 
@@ -197,7 +160,7 @@ class DatasetLayout:
 def make_layout(
     tally: Tally,
     options: ShardOptions,
-    vocabulary: LabelVocabulary | None,
+    numbering: Numbering,
     source: str,
     earlier_shards: Mapping[str, int] | None = None,
 ) -> DatasetLayout:
@@ -206,12 +169,12 @@ def make_layout(
     Args:
       tally: What was counted.
       options: The number of shards, if given.
-      vocabulary: The labels, if given; otherwise those that occur.
+      numbering: How classes get their indices.
       source: The input, for the message when it is empty.
       earlier_shards: Split name to the number of shards of an earlier run at the target, which is kept.
 
     Raises:
-      InputError: the input has no example.
+      InputError: the input has no example, or its classes can have no indices.
     """
     if not tally.examples:
         told = f"; {describe_passed_over(tally.passed_over, {})}" if tally.passed_over else ""
@@ -227,11 +190,11 @@ def make_layout(
         or default_num_shards(tally.examples[split], options.examples_per_shard)
         for split in splits
     }
-    shared = _shared_folders(tally.labels)
+    shared = shared_folders(tally.labels)
     return DatasetLayout(
         examples={split: tally.examples[split] for split in splits},
         shards=shards,
-        vocabulary=vocabulary or LabelVocabulary.build({_name_of(label, len(shared)) for label in tally.labels}),
+        vocabulary=numbering.vocabulary({name_below(label, len(shared)) for label in tally.labels}),
         passed_over={kind: tally.passed_over[kind] for kind in sorted(tally.passed_over)},
         origins=origins,
         shared=shared,
@@ -249,26 +212,6 @@ def _origins(pieces: Mapping[int, Mapping[str, ShardOrigin]]) -> dict[ShardName,
         for split, found in sorted(by_split.items())
         for index, origin in enumerate(found)
     }
-
-
-def _shared_folders(labels: Iterable[str]) -> tuple[str, ...]:
-    """The folders that are above all classes, of labels that are folders of a container.
-
-    >>> _shared_folders([f"{FOLDER_LABEL}photos/cat", f"{FOLDER_LABEL}photos/dog/small", "7"])
-    ('photos',)
-    """
-    paths = [label.removeprefix(FOLDER_LABEL).split("/") for label in labels if label.startswith(FOLDER_LABEL)]
-    shared: list[str] = []
-    for level in zip(*(path[:-1] for path in paths), strict=False):
-        if len(set(level)) > 1:
-            break
-        shared.append(level[0])
-    return tuple(shared)
-
-
-def _name_of(label: str, shared: int) -> str:
-    """The label that a label of a container stands for, below so many shared folders."""
-    return label.removeprefix(FOLDER_LABEL).split("/")[shared] if label.startswith(FOLDER_LABEL) else label
 
 
 def describe_passed_over(passed_over: Mapping[str, int], extras: Mapping[str, str]) -> str:

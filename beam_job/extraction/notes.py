@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from beam_job.core.labels import LabelKind
 from beam_job.extraction.layout import DatasetLayout, describe_passed_over
 
 
@@ -18,6 +19,6 @@ def all_notes(source: Iterable[str], layout: DatasetLayout, extras: Mapping[str,
     notes = list(source)
     if layout.passed_over:
         notes.append(describe_passed_over(layout.passed_over, extras))
-    if not layout.vocabulary.names:
+    if not layout.vocabulary.names and layout.vocabulary.kind is not LabelKind.TARGET:
         notes.append("no example has a label")
     return notes

@@ -15,19 +15,20 @@ from collections.abc import Iterator, Mapping
 
 from beam_job.core.errors import BeamJobError, InputError, JobFailedError
 from beam_job.core.fingerprints import digest_of
+from beam_job.core.labels import names_in
 from beam_job.core.metrics import EXAMPLES_DONE, RETRIES, StageTimes
 from beam_job.core.naming import ShardName
-from beam_job.core.records import Content, ExampleRef, Origin, PassedOver, Piece, ShardReceipt
+from beam_job.core.records import Content, ErrorRow, ExampleRef, Origin, PassedOver, Piece, ShardReceipt
 from beam_job.dataset import commit, staging, target
-from beam_job.dataset.labels import FoundLabels, LabelVocabulary
+from beam_job.dataset.labels import FoundLabels, Numbering
 from beam_job.dataset.originals import example_files
 from beam_job.dataset.staging import StagedPiece
 from beam_job.extraction.config import ExtractionConfig
 from beam_job.extraction.extractor import Extractor
-from beam_job.extraction.layout import PieceSummary, RefPolicy
+from beam_job.extraction.layout import PieceSummary
+from beam_job.extraction.policy import RefPolicy
 from beam_job.extraction.preparation import Preparation
 from beam_job.inputs.base import Container, ExampleFiles
-from beam_job.outputs.base import RecordSchema
 
 logger = logging.getLogger(__name__)
 
@@ -39,15 +40,15 @@ class PieceWork:
     Attributes:
       source: The input.
       files: Which members are examples.
-      policy: What the options say of splits and labels.
-      vocabulary: The labels, if given.
+      policy: What the options say of each example.
+      numbering: How classes get their indices.
       earlier: Key of a piece to the names of the shards that an earlier run made of it.
     """
 
     source: Container
     files: ExampleFiles
     policy: RefPolicy
-    vocabulary: LabelVocabulary | None
+    numbering: Numbering
     earlier: Mapping[str, tuple[str, ...]]
 
 
@@ -56,8 +57,8 @@ def piece_work(run: Preparation, source: Container) -> PieceWork:
     return PieceWork(
         source=source,
         files=example_files(run.config.model.modality),
-        policy=RefPolicy.of(run.options.source),
-        vocabulary=run.vocabulary,
+        policy=run.policy,
+        numbering=run.numbering,
         earlier=run.earlier.pieces if run.earlier else {},
     )
 
@@ -65,6 +66,19 @@ def piece_work(run: Preparation, source: Container) -> PieceWork:
 def piece_key(piece: Piece) -> str:
     """What a piece is called in the dataset, whatever its content and its place among the others."""
     return digest_of([piece.kind, piece.name, piece.place])[:16]
+
+
+def taken_members(work: PieceWork, piece: Piece, contents: bool = True) -> Iterator[Content | PassedOver]:
+    """The examples of a piece as the run takes them; arguments as for :meth:`Container.members`."""
+    for found in work.source.members(piece, work.files, contents):
+        yield found if isinstance(found, PassedOver) else work.policy.take(found, piece.split)
+
+
+def refs_in(work: PieceWork, piece: Piece) -> Iterator[ExampleRef]:
+    """The refs of the examples in a piece, as far as they are no error rows already."""
+    for found in taken_members(work, piece, contents=False):
+        if not isinstance(found, PassedOver) and not isinstance(found[1], ErrorRow):
+            yield found[0]
 
 
 def extract_piece(
@@ -107,8 +121,8 @@ def extract_piece(
 def _fingerprint(config: ExtractionConfig, work: PieceWork, piece: Piece) -> str:
     """Hash over everything that decides the shards of a piece, but their names and the numbers of their labels."""
     place = {name: value for name, value in dataclasses.asdict(piece).items() if name != "uri"}
-    labels = list(work.vocabulary.names) if work.vocabulary else None
-    return digest_of([config.identity_digest, place, work.source.reading(), work.policy.to_json(), labels])
+    given = work.numbering.given
+    return digest_of([config.identity_digest, place, work.source.reading(), work.policy.to_json(), given])
 
 
 def known_piece(config: ExtractionConfig, work: PieceWork, piece: Piece) -> StagedPiece | None:
@@ -149,9 +163,9 @@ class _Stream:
     """The examples of a piece as they are read, with what is found out on the way."""
 
     def __init__(self, work: PieceWork, piece: Piece, times: StageTimes) -> None:
-        self._members = work.source.members(piece, work.files)
-        self._work, self._piece, self._times = work, piece, times
-        self.labels = FoundLabels()
+        self._members = taken_members(work, piece)
+        self._piece, self._times = piece, times
+        self.labels = FoundLabels(work.policy.labels.kind)
         self.passed_over: Counter[str] = Counter()
         # Of the examples that were read and whose outcomes are not known yet.
         self.refs: deque[ExampleRef] = deque()
@@ -171,8 +185,7 @@ class _Stream:
                 self.passed_over[found.kind] += 1
                 continue
             ref, content = found
-            ref = self._work.policy.assign(ref, self._piece.split)
-            self.labels.add(ref.label)
+            self.labels.add(names_in(ref.label))
             self.refs.append(ref)
             yield ref, content
 
@@ -182,7 +195,7 @@ def _extract(extractor: Extractor, work: PieceWork, piece: Piece) -> StagedPiece
     fingerprint = _fingerprint(config, work, piece)
     logger.info("%s: begins", piece.uri)
     stream = _Stream(work, piece, times)
-    schema = RecordSchema(config.model.outputs, ())
+    schema = config.schema()
     fingerprints: dict[str, dict[str, str]] = {}
     staging.withdraw_staged(config.output, key)
     if config.resume:

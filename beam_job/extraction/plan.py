@@ -12,7 +12,7 @@ from beam_job.extraction.extractor import Extractor
 from beam_job.extraction.notes import all_notes
 from beam_job.extraction.preparation import Preparation
 from beam_job.extraction.survey import Survey, survey
-from beam_job.outputs.base import RecordSchema, file_bytes
+from beam_job.outputs.base import file_bytes
 from beam_job.outputs.registry import SHARD_FORMATS
 
 
@@ -107,6 +107,6 @@ def _measure(extractor: Extractor, found: Survey) -> tuple[float | None, float |
     for _ in found.sample(extractor):
         pass
     rate = len(outcomes) / (time.perf_counter() - start)
-    schema = RecordSchema(extractor.config.model.outputs, found.layout.vocabulary.names)
+    schema = extractor.config.schema(found.layout.vocabulary.names)
     size = sum(file_bytes(SHARD_FORMATS.get(name), records, schema) for name in extractor.config.formats)
     return rate, size / len(records)

@@ -23,7 +23,6 @@ from beam_job.core.records import ErrorRow, ExampleRef, FeatureRecord, Float32Ar
 from beam_job.dataset.commit import read_receipt
 from beam_job.dataset.labels import LabelVocabulary
 from beam_job.extraction.config import ExtractionConfig
-from beam_job.outputs.base import RecordSchema
 from beam_job.outputs.registry import SHARD_FORMATS
 from beam_job.runtime import storage
 
@@ -102,9 +101,9 @@ def carried_over(
         if fingerprints.get(ref.id) != config.fingerprint_of(ref):
             continue
         with contextlib.suppress(UnknownLabelError):
-            label = vocabulary.index(ref.label)
+            label = vocabulary.stored(ref.label)
             if ref.id in features:
-                kept[ref.id] = FeatureRecord(ref.id, label, features[ref.id])
+                kept[ref.id] = FeatureRecord(ref.id, label, features[ref.id], ref.kept)
             elif ref.id in rows and not config.retry_errors and rows[ref.id].stage != UnknownLabelError.stage:
                 kept[ref.id] = rows[ref.id]
     return kept
@@ -117,7 +116,7 @@ def _earlier_outcomes(
 
     The features come from the first format that both runs have.
     """
-    schema = RecordSchema(config.model.outputs, ())
+    schema = config.schema()
     for name in config.formats:
         shard_format = SHARD_FORMATS.get(name)
         file_name = shard.file_name(shard_format.suffix)

@@ -10,10 +10,11 @@ from typing import Any, cast
 
 from beam_job.core.errors import JobFailedError
 from beam_job.core.fingerprints import digest_of
+from beam_job.core.labels import indices_in
 from beam_job.core.naming import ShardName
-from beam_job.core.records import ErrorRow, ExampleRef, FeatureRecord, Origin, ShardReceipt
+from beam_job.core.records import ErrorRow, ExampleRef, Origin, ShardReceipt
 from beam_job.dataset import commit, staging, target
-from beam_job.dataset.labels import NO_LABEL, UNKNOWN_LABEL
+from beam_job.dataset.labels import UNKNOWN_LABEL
 from beam_job.dataset.staging import StagedPiece
 from beam_job.extraction.batches import Outcome
 from beam_job.extraction.config import ExtractionConfig
@@ -51,7 +52,7 @@ def save_piece(config: ExtractionConfig, layout: DatasetLayout, key: str) -> Non
         for split, origin in origins.items():
             source = _source(config.output, split, origin)
             name = staging.staged_name(key, split)
-            schema = RecordSchema(config.model.outputs, ())
+            schema = config.schema()
             with commit.new_shard(config.output, name, staging.FORMATS, schema) as new:
                 for outcome in source.outcomes(config, schema):
                     new.add(outcome)
@@ -84,7 +85,7 @@ def settle_shard(config: ExtractionConfig, layout: DatasetLayout, shard: ShardNa
     known = commit.find_receipt(config.output, shard, fingerprint)
     if known is not None:
         return known
-    schema = RecordSchema(config.model.outputs, layout.vocabulary.names)
+    schema = config.schema(layout.vocabulary.names)
     with target.writing(config.output, str(shard)):
         if config.resume:
             target.withdraw_success(config.output)
@@ -143,7 +144,7 @@ class _Source:
             file.seek(0)
             for record in shard_format.read(file, schema):
                 features = {name: schema.shaped(name, values) for name, values in record.features.items()}
-                yield FeatureRecord(record.id, record.label, features)
+                yield dataclasses.replace(record, features=features)
         yield from self.receipt.error_rows
 
 
@@ -173,11 +174,14 @@ def _index(layout: DatasetLayout, names: tuple[str, ...], shard: ShardName) -> i
 
 def _relabelled(outcome: Outcome, indices: Mapping[int, int], origin: Origin, layout: DatasetLayout) -> Outcome:
     """A record with its final label; an error row where the vocabulary does not have it."""
-    if isinstance(outcome, ErrorRow) or outcome.label == NO_LABEL:
+    if isinstance(outcome, ErrorRow):
         return outcome
-    label = indices[outcome.label]
-    if label != UNKNOWN_LABEL:
-        return dataclasses.replace(outcome, label=label)
-    name = layout.name_of(origin.labels[outcome.label][0])
-    error = layout.vocabulary.unknown(name)
-    return ErrorRow.of(ExampleRef(outcome.id, origin.uri), error)
+    found = indices_in(outcome.label)
+    unknown = next((index for index in found if indices.get(index) == UNKNOWN_LABEL), None)
+    if unknown is not None:
+        error = layout.vocabulary.unknown(layout.name_of(origin.labels[unknown][0]))
+        return ErrorRow.of(ExampleRef(outcome.id, origin.uri), error)
+    if isinstance(outcome.label, float):
+        return outcome
+    final = sorted({indices.get(index, index) for index in found})  # -1 stays
+    return dataclasses.replace(outcome, label=tuple(final) if isinstance(outcome.label, tuple) else final[0])

@@ -18,7 +18,6 @@ from beam_job.dataset.labels import LabelVocabulary
 from beam_job.extraction.batches import Outcome
 from beam_job.extraction.extractor import Extractor
 from beam_job.extraction.resumption import carried_over
-from beam_job.outputs.base import RecordSchema
 
 _DUPLICATES_SHOWN = 5
 logger = logging.getLogger(__name__)
@@ -45,7 +44,7 @@ def extract_shard(
     config = extractor.config
     ordered = sorted(refs, key=lambda ref: order_key(ref.id))
     check_unique(ordered)
-    identity = [config.identity_digest, list(config.formats), list(vocabulary.names)]
+    identity = [config.identity_digest, list(config.formats), list(vocabulary.names), *config.schema().extent()]
     fingerprint = shard_fingerprint(identity, shard, ((ref, config.allows(ref)) for ref in ordered))
     receipt = commit.find_receipt(config.output, shard, fingerprint)
     if receipt is not None and not (config.retry_errors and receipt.error_rows):
@@ -73,7 +72,7 @@ def _extract(
         kept = carried_over(config, shard, refs, vocabulary)
         target.withdraw_success(config.output)
     logger.info("%s: begins, %d examples, %d carried over", shard, len(refs), len(kept))
-    schema = RecordSchema(config.model.outputs, vocabulary.names)
+    schema = config.schema(vocabulary.names)
     with commit.new_shard(config.output, str(shard), config.formats, schema) as new:
         for outcome in _with_kept(extractor, refs, kept, vocabulary, times):
             with times.measure("write"):

@@ -8,6 +8,7 @@ import itertools
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 
+from beam_job.core.labels import names_in
 from beam_job.core.metrics import StageTimes
 from beam_job.core.naming import ShardName
 from beam_job.core.records import Content, ExampleRef, PassedOver
@@ -18,11 +19,12 @@ from beam_job.dataset.originals import example_files
 from beam_job.extraction.batches import Outcome
 from beam_job.extraction.config import ExtractionConfig
 from beam_job.extraction.extractor import Extractor
-from beam_job.extraction.layout import DatasetLayout, PieceSummary, RefPolicy, Tally, make_layout
-from beam_job.extraction.pieces import known_piece, piece_key, piece_work
+from beam_job.extraction.layout import DatasetLayout, PieceSummary, Tally, make_layout
+from beam_job.extraction.limits import ClassLimits, SmallestHashes
+from beam_job.extraction.pieces import PieceWork, known_piece, piece_key, piece_work, refs_in, taken_members
 from beam_job.extraction.preparation import Preparation
 from beam_job.extraction.shards import duplicate_ids
-from beam_job.inputs.base import Container, Listing, all_entries, all_members
+from beam_job.inputs.base import Container, Listing, all_entries
 
 _SAMPLE = 64
 
@@ -54,10 +56,27 @@ def survey(run: Preparation) -> Survey:
     Raises:
       InputError: the input has no example, or ids are repeated.
     """
+    if (limit := run.options.source.max_per_class) is not None:
+        run = dataclasses.replace(run, policy=run.policy.with_limits(_limits(run, limit)))
     if isinstance(run.source, Container):
         return _survey_pieces(run, run.source)
     assert isinstance(run.source, Listing)
     return _survey_refs(run, run.source)
+
+
+def _limits(run: Preparation, limit: int) -> ClassLimits:
+    """Which examples of each class are taken, for which all of them are listed."""
+    counted = SmallestHashes(limit)
+    if isinstance(run.source, Container):
+        work = piece_work(run, run.source)
+        for piece in run.source.pieces():
+            for ref in refs_in(work, piece):
+                counted.add(ref)
+    else:
+        assert isinstance(run.source, Listing)
+        for ref in _refs(run, run.source):
+            counted.add(ref)
+    return counted.limits()
 
 
 def _survey_refs(run: Preparation, source: Listing) -> Survey:
@@ -65,7 +84,7 @@ def _survey_refs(run: Preparation, source: Listing) -> Survey:
     layout = make_layout(
         _tally(run, source),
         run.options.shard,
-        run.vocabulary,
+        run.numbering,
         run.options.source.input,
         earlier.shards if earlier else None,
     )
@@ -100,32 +119,33 @@ def _survey_pieces(run: Preparation, source: Container) -> Survey:
         examples: Counter[str] = Counter()
         labels: set[str] = set()
         passed_over: Counter[str] = Counter()
-        for found in source.members(piece, work.files, contents=False):
+        for found in taken_members(work, piece, contents=False):
             if isinstance(found, PassedOver):
                 passed_over[found.kind] += 1
                 continue
-            ref = work.policy.assign(found[0], piece.split)
+            ref, _ = found
             examples[str(ref.split)] += 1
-            labels.update([ref.label] if ref.label is not None else [])
+            labels.update(names_in(ref.label))
         shards = dict.fromkeys(sorted(examples))
         tally.add_piece(PieceSummary(number, key, "", shards, examples, frozenset(labels), passed_over))
-    layout = make_layout(tally, run.options.shard, run.vocabulary, run.options.source.input)
+    layout = make_layout(tally, run.options.shard, run.numbering, run.options.source.input)
     return Survey(
         layout=layout,
         carried_over=counts["carried_over"],
         changed=counts["changed"],
         retried=counts["retried"],
         removed=sum(gone.values()),
-        sample=lambda extractor: _first_outcomes(extractor, itertools.islice(all_members(source, work.files), _SAMPLE)),
+        sample=lambda extractor: _first_outcomes(extractor, work),
     )
 
 
-def _first_outcomes(extractor: Extractor, contents: Iterable[Content]) -> Iterator[Outcome]:
-    labels = FoundLabels()
+def _first_outcomes(extractor: Extractor, work: PieceWork) -> Iterator[Outcome]:
+    labels = FoundLabels(work.policy.labels.kind)
 
     def labelled() -> Iterator[Content]:
-        for ref, content in contents:
-            labels.add(ref.label)
+        every = itertools.chain.from_iterable(taken_members(work, piece) for piece in work.source.pieces())
+        for ref, content in itertools.islice((found for found in every if not isinstance(found, PassedOver)), _SAMPLE):
+            labels.add(names_in(ref.label))
             yield ref, content
 
     return extractor.outcomes_in_order(labelled(), labels, StageTimes())
@@ -145,9 +165,8 @@ def _refs(run: Preparation, source: Listing) -> Iterator[ExampleRef]:
 
 def _entries(run: Preparation, source: Listing) -> Iterator[ExampleRef | PassedOver]:
     """Everything in the input, refs with their splits."""
-    policy = RefPolicy.of(run.options.source)
     for entry in all_entries(source, example_files(run.config.model.modality)):
-        yield policy.assign(entry) if isinstance(entry, ExampleRef) else entry
+        yield run.policy.assign(entry) if isinstance(entry, ExampleRef) else entry
 
 
 def _tally(run: Preparation, source: Listing) -> Tally:

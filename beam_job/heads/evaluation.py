@@ -26,14 +26,25 @@ Counts = npt.NDArray[Any]
 
 @dataclasses.dataclass(frozen=True)
 class Epoch:
-    """One epoch of training; accuracies in [0, 1]."""
+    """One epoch of training.
+
+    Attributes:
+      model: Which model.
+      number: Which epoch, from 1.
+      loss: On the training split, during the epoch.
+      validation_loss: On the validation split, after it.
+      measure: What the scores are, such as accuracy, in [0, 1].
+      score: Likewise on the training split.
+      validation_score: Likewise on the validation split.
+    """
 
     model: str
     number: int
     loss: float
-    accuracy: float
     validation_loss: float
-    validation_accuracy: float
+    measure: str
+    score: float
+    validation_score: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +71,11 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """The evaluation as in metrics.json."""
         return dataclasses.asdict(self)
+
+    @property
+    def words(self) -> tuple[str, str]:
+        """What matters most, and what comes after it."""
+        return f"accuracy {self.accuracy:.1%}", f"calibration error {self.calibration_error:.3f}"
 
 
 def evaluate(blocks: Iterable[Float32Array], truth: Truth, names: Sequence[str]) -> Evaluation:

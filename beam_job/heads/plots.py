@@ -11,6 +11,8 @@ import numpy as np
 
 from beam_job.core.errors import UsageError
 from beam_job.heads.evaluation import Epoch, Evaluation
+from beam_job.heads.goals import AnyEvaluation
+from beam_job.heads.regression import NumberEvaluation
 
 _NAMED_CLASSES, _NAME_WIDTH = 40, 24
 _NUMBERED_CLASSES = 20
@@ -30,16 +32,19 @@ def import_figure() -> Any:
     return Figure
 
 
-def write_plots(folder: str, classes: list[str], epochs: Sequence[Epoch], found: Evaluation) -> None:
-    """Writes ``epochs.png``, ``calibration.png`` and ``confusion.png`` into a folder.
+def write_plots(folder: str, classes: list[str], epochs: Sequence[Epoch], found: AnyEvaluation) -> None:
+    """Writes ``epochs.png``, and ``calibration.png`` and ``confusion.png``, or ``targets.png``, into a folder.
 
-    The last one only where an example has one class, and for at most 500 classes.
+    ``confusion.png`` only where an example has one class, and for at most 500 classes.
 
     Raises:
       UsageError: Matplotlib is not installed.
     """
     new_figure = functools.partial(import_figure(), layout="constrained")
     _epochs(new_figure(figsize=(7, 4)), epochs).savefig(os.path.join(folder, "epochs.png"))
+    if isinstance(found, NumberEvaluation):
+        _targets(new_figure(figsize=(5, 5)), found).savefig(os.path.join(folder, "targets.png"))
+        return
     _calibration(new_figure(figsize=(5, 5)), found).savefig(os.path.join(folder, "calibration.png"))
     if found.confusion is not None and len(classes) <= _DRAWN_CLASSES:
         side = 3 + 0.3 * min(len(classes), _NAMED_CLASSES)
@@ -67,6 +72,17 @@ def _calibration(figure: Any, found: Evaluation) -> Any:
     axes.scatter(confidence, right, sizes)
     axes.set(xlabel="confidence", ylabel="share that is correct", xlim=(0, 1.02), ylim=(0, 1.02), aspect="equal")
     axes.set_title(f"expected calibration error {found.calibration_error:.3f}", fontsize=10)
+    return figure
+
+
+def _targets(figure: Any, found: NumberEvaluation) -> Any:
+    axes = figure.add_subplot()
+    true, predicted = zip(*found.points, strict=True)
+    ends = min(*true, *predicted), max(*true, *predicted)
+    axes.plot(ends, ends, color="0.7")
+    axes.scatter(true, predicted, 12, alpha=0.6)
+    axes.set(xlabel="true", ylabel="predicted", aspect="equal")
+    axes.set_title(", ".join(found.words), fontsize=10)
     return figure
 
 

@@ -1,4 +1,4 @@
-"""One SavedModel from the bytes of examples to class probabilities: decoding, model and head in one graph."""
+"""One SavedModel from the bytes of examples to the answers of a head: decoding, model and head in one graph."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from beam_job.core.options import ExtractOptions
 from beam_job.core.records import Float32Array
 from beam_job.dataset.originals import originals
 from beam_job.dataset.reading import Dataset, FeatureTable
+from beam_job.heads.goals import Goal
 from beam_job.modalities.base import Modality
 from beam_job.models.pooling import joined_tensor
 from beam_job.models.resources import import_with_tables, tables
@@ -27,30 +28,33 @@ _COMPARED, _LOOKED_AT = 8, 1000
 
 
 @dataclasses.dataclass(frozen=True)
-class ServedInput:
-    """What a served model takes.
+class ServedModel:
+    """What a served model takes and gives.
 
     Attributes:
-      name: The name of its input, such as ``image_bytes``, or ``text``.
+      input: The name of its input, such as ``image_bytes``, or ``text``.
+      output: The name of its answers.
       packages: What must be imported before it is loaded, beside TensorFlow.
       modality: What an example is.
     """
 
-    name: str
+    input: str
+    output: str
     packages: tuple[str, ...]
     modality: Modality
 
 
-def save_classifier(
-    path: str, dataset: Dataset, head: Any, classes: list[str], feature: str | None = None
-) -> ServedInput:
-    """Writes the SavedModel: bytes or texts, string [B], to ``probabilities``, float32 [B, C], and ``classes``.
+def save_head(path: str, dataset: Dataset, head: Any, goal: Goal, feature: str | None = None) -> ServedModel:
+    """Writes the SavedModel: bytes or texts, string [B], to what the head answers.
+
+    That is ``probabilities``, float32 [B, C], with the names of the classes as ``classes``, string [B, C]; or
+    ``target``, float32 [B].
 
     Args:
       path: A directory that does not exist yet.
       dataset: The dataset that the head was trained on.
-      head: A Keras model from float32 [B, D] to float32 [B, C].
-      classes: The classes' names.
+      head: A Keras model from float32 [B, D] to float32 [B, C], or [B, 1] for numbers.
+      goal: What the head has learnt.
       feature: Which of several stored features the head takes.
 
     Raises:
@@ -72,7 +76,7 @@ def save_classifier(
     field = dataset.feature_field(feature)
     module.backbone = _backbone(definition, module.tables, frozen.input, frozen.outputs[field])
     batch = frozen.batch or (1 if dataset.run["engine"].get("alone") else None)
-    names = tf.constant(classes)
+    names = tf.constant(goal.names, tf.string)
 
     def features_of(examples: Any) -> Any:
         features = module.backbone(examples)
@@ -101,13 +105,15 @@ def save_classifier(
         else:
             features = features_of_rows(spec.modality.serve(contents))
             flat = tf.reshape(features, [tf.shape(features)[0], width])
-        probabilities = head(flat, training=False)
-        return {"probabilities": probabilities, "classes": tf.tile(names[tf.newaxis], [tf.shape(probabilities)[0], 1])}
+        answers = head(flat, training=False)
+        if not goal.names:
+            return {goal.output: answers[:, 0]}
+        return {goal.output: answers, "classes": tf.tile(names[tf.newaxis], [tf.shape(answers)[0], 1])}
 
     input_name = spec.modality.name if spec.modality.in_tables else f"{spec.modality.name}{naming.BYTES_SUFFIX}"
     module.serve = tf.function(serve, input_signature=[tf.TensorSpec([None], tf.string, name=input_name)])
     tf.saved_model.save(module, path, signatures={"serving_default": module.serve})
-    return ServedInput(input_name, frozen.packages, spec.modality)
+    return ServedModel(input_name, goal.output, frozen.packages, spec.modality)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,7 +122,7 @@ class Agreement:
 
     Attributes:
       examples: Number of examples that both answered for.
-      largest_difference: Of their probabilities; None without examples.
+      largest_difference: Of their answers; None without examples.
       refused: Number of examples that the served model cannot decode.
     """
 
@@ -127,7 +133,7 @@ class Agreement:
 
 def compare_served(
     path: str,
-    taken: ServedInput,
+    served: ServedModel,
     dataset: Dataset,
     tables: Iterable[FeatureTable],
     predict: Callable[[Float32Array], Float32Array],
@@ -136,22 +142,22 @@ def compare_served(
 
     Args:
       path: The SavedModel.
-      taken: What it takes.
+      served: What it takes and gives.
       dataset: The dataset that the head was trained on.
       tables: Its examples.
-      predict: The head: float32 [1, D] to float32 [1, C].
+      predict: The head: float32 [1, D] to float32 [1, C], or [1, 1] for numbers.
     """
     tf = import_tensorflow()
     serve = tf.saved_model.load(path).signatures["serving_default"]
     differences, refused = [], 0
     for content, features in itertools.islice(_stored(dataset, tables), _COMPARED):
         try:
-            known = tf.constant([taken.modality.as_served(content)])
-            found = serve(**{taken.name: known})["probabilities"].numpy()
+            known = tf.constant([served.modality.as_served(content)])
+            found = serve(**{served.input: known})[served.output].numpy()
         except (tf.errors.OpError, DecodeError):
             refused += 1
             continue
-        differences.append(float(np.abs(found - predict(features)).max()))
+        differences.append(float(np.abs(found.reshape(-1) - predict(features).reshape(-1)).max()))
     return Agreement(len(differences), max(differences, default=None), refused)
 
 

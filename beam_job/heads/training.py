@@ -14,24 +14,25 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from beam_job.core.errors import InputError, OutputError
+from beam_job.core.errors import InputError, OutputError, UsageError
+from beam_job.core.labels import LabelKind
 from beam_job.core.options import HeadOptions
 from beam_job.core.records import Float32Array
 from beam_job.core.sharding import SPLIT_SYNONYMS, assign_split
-from beam_job.dataset.labels import NO_LABEL
 from beam_job.dataset.reading import Dataset, FeatureTable
-from beam_job.heads.evaluation import BLOCK_ROWS, Epoch, Evaluation, Truth, evaluate, nearest_neighbours
+from beam_job.heads.evaluation import BLOCK_ROWS, Epoch, Evaluation
+from beam_job.heads.goals import TRAIN, AnyEvaluation, Goal, goal_of
 from beam_job.heads.plots import import_figure, write_plots
-from beam_job.heads.serving import Agreement, compare_served, save_classifier
+from beam_job.heads.serving import Agreement, compare_served, save_head
 from beam_job.runtime import storage
 from beam_job.runtime.tensorflow import import_keras, keras_defaults
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
+VALIDATION, TEST = "validation", "test"
 HEAD_FILE, MODEL_DIRECTORY, METRICS = "head.keras", "saved_model", "metrics.json"
 # The share of the training split that is used for each split that the dataset does not have.
 _HELD_OUT = 0.15
@@ -39,11 +40,9 @@ _HELD_OUT = 0.15
 _MIN_GAIN = 1e-3
 # The smallest variance that a feature is normalised by, as a share of the mean of all variances.
 _LEAST_VARIANCE = 0.1
-# Keras' names of loss and metric, by the number of axes of the truth.
-_METRICS = {1: "sparse_categorical", 2: "binary"}
 # The files of a head by their paths in its directory, and what tells its metrics from other files of that name.
 _FILE_OF_A_HEAD = re.compile(
-    rf"{re.escape(HEAD_FILE)}|{re.escape(METRICS)}|(?:epochs|calibration|confusion)\.png|"
+    rf"{re.escape(HEAD_FILE)}|{re.escape(METRICS)}|(?:epochs|calibration|confusion|targets)\.png|"
     rf"{MODEL_DIRECTORY}/(?:saved_model\.pb|fingerprint\.pb|variables/variables\.[^/]+|assets/[^/]+)"
 )
 _FIELDS_OF_METRICS = {"dataset", "model", "evaluations", "epochs"}
@@ -56,7 +55,7 @@ class HeadResult:
 
     Attributes:
       head: The directory of the head.
-      classes: The classes' names.
+      classes: The classes' names; none where the head predicts numbers.
       examples: Split name to the number of its examples with a label.
       unlabelled: Examples without a label, which were left out.
       unused: Split name to number of examples, for splits that are none of training, validation and test.
@@ -74,24 +73,24 @@ class HeadResult:
     unlabelled: int
     unused: Mapping[str, int]
     epochs: list[Epoch]
-    evaluations: Mapping[str, Evaluation]
+    evaluations: Mapping[str, AnyEvaluation]
     seconds: float
     input: str = ""
     packages: tuple[str, ...] = ()
     served: Agreement | None = None
 
     @property
-    def accuracy(self) -> float:
-        """Accuracy of the head on the test split."""
-        return self.evaluations[_HEAD].accuracy
+    def accuracy(self) -> float | None:
+        """Accuracy of the head on the test split; None where it predicts numbers."""
+        found = self.evaluations[_HEAD]
+        return found.accuracy if isinstance(found, Evaluation) else None
 
 
 class _Task(NamedTuple):
-    """What there is to learn: the names of the classes, and split to features and truth."""
+    """What there is to learn, and split to features."""
 
-    names: list[str]
+    goal: Goal
     tables: Mapping[str, FeatureTable]
-    truths: Mapping[str, Truth]
 
 
 def train_head(path: str, options: HeadOptions, watch: Callable[[Epoch], None] = lambda _: None) -> HeadResult:
@@ -117,9 +116,10 @@ def _train(path: str, options: HeadOptions, watch: Callable[[Epoch], None]) -> H
     _check_target(target)
     dataset = Dataset.open(path)
     tables, unlabelled = _splits(dataset, options)
-    names, truths = _truths(dataset.labels, tables, options.multi_label)
-    task = _Task(names, tables, truths)
-    _check(path, task, options)
+    _check_separator(dataset, options)
+    goal = goal_of(dataset, tables, options.multi_label)
+    task = _Task(goal, tables)
+    _check(path, goal, options)
     import_keras().utils.set_random_seed(options.seed)
     start = time.monotonic()
     epochs: list[Epoch] = []
@@ -135,7 +135,7 @@ def _train(path: str, options: HeadOptions, watch: Callable[[Epoch], None]) -> H
     examples = {split: len(table.ids) for split, table in tables.items()}
     used = set(_names_of_splits(dataset).values())
     unused = {split: content["records"] for split, content in dataset.splits.items() if split not in used}
-    result = HeadResult(target, names, examples, unlabelled, unused, epochs, evaluations, seconds)
+    result = HeadResult(target, goal.names, examples, unlabelled, unused, epochs, evaluations, seconds)
     return _write(result, models[_HEAD], dataset, options, task)
 
 
@@ -163,22 +163,12 @@ def _files_of_a_head(root: str) -> Iterator[str]:
             yield info.path
 
 
-def _truths(
-    labels: Sequence[str], tables: Mapping[str, FeatureTable], separator: str | None
-) -> tuple[list[str], dict[str, Truth]]:
-    """The names of the classes that occur, and split to the truth of its examples."""
-    found = np.unique(np.concatenate([table.labels for table in tables.values()]))
-    places = {split: np.searchsorted(found, table.labels) for split, table in tables.items()}
-    occurring = [labels[label] for label in found]
-    if separator is None:
-        return occurring, places
-    parts = [[part for part in label.split(separator) if part] for label in occurring]
-    names = sorted({part for of_label in parts for part in of_label})
-    number = {name: place for place, name in enumerate(names)}
-    of_labels = np.zeros((len(occurring), len(names)), np.bool_)
-    for row, of_label in enumerate(parts):
-        of_labels[row, [number[part] for part in of_label]] = True
-    return names, {split: of_labels[rows] for split, rows in places.items()}
+def _check_separator(dataset: Dataset, options: HeadOptions) -> None:
+    kind = dataset.schema.label_kind
+    if options.multi_label is not None and kind is not LabelKind.CLASS:
+        raise UsageError(
+            f"--multi_label is for labels that are joined in one text; {dataset.path} has them as {kind.field}."
+        )
 
 
 def _names_of_splits(dataset: Dataset) -> dict[str, str]:
@@ -201,9 +191,8 @@ def _splits(dataset: Dataset, options: HeadOptions) -> tuple[dict[str, FeatureTa
     tables, unlabelled = {}, 0
     for split, name in names.items():
         table = dataset.table(name, options.feature)
-        labelled = table.labels != NO_LABEL
-        unlabelled += int((~labelled).sum())
-        tables[split] = table.where(labelled)
+        unlabelled += int((~table.labelled).sum())
+        tables[split] = table.where(table.labelled)
     missing = [split for split in (VALIDATION, TEST) if split not in tables]
     if missing:
         whole = tables[TRAIN]
@@ -213,35 +202,34 @@ def _splits(dataset: Dataset, options: HeadOptions) -> tuple[dict[str, FeatureTa
     return tables, unlabelled
 
 
-def _check(path: str, task: _Task, options: HeadOptions) -> None:
-    for split, truth in task.truths.items():
+def _check(path: str, goal: Goal, options: HeadOptions) -> None:
+    for split, truth in goal.truths.items():
         if not len(truth):
             raise InputError(f"Expected labelled examples in the split {split!r} of {path}, found none; add examples.")
-    known = task.truths[TRAIN]
-    if (known.any(0).sum() if known.ndim == 2 else len(np.unique(known))) < 2:
-        raise InputError(f"Expected examples of at least two classes to train on, found fewer in {path}.")
-    if options.multi_label is not None and len(task.names) < 2:
-        raise InputError(f"Expected labels of several parts joined by {options.multi_label!r}, found {task.names}.")
+    if goal.problem:
+        raise InputError(f"Expected {goal.problem} to train on, found fewer in {path}.")
+    if options.multi_label is not None and len(goal.names) < 2:
+        raise InputError(f"Expected labels of several parts joined by {options.multi_label!r}, found {goal.names}.")
 
 
 def _fit(name: str, hidden: int, task: _Task, options: HeadOptions, note: Callable[[Epoch], None]) -> Any:
-    """A Keras model from features to probabilities, with the weights of its best epoch."""
+    """A Keras model from features to answers, with the weights of its best epoch."""
     keras = import_keras()
-    tables, truths = task.tables, task.truths
-    known, metric = tables[TRAIN].features, _METRICS[truths[TRAIN].ndim]
-    model = _new_model(name, hidden, known, len(task.names), options)
+    goal, tables, truths = task.goal, task.tables, task.goal.truths
+    known = tables[TRAIN].features
+    model = _new_model(name, hidden, known, goal, options)
 
     def end_of_epoch(number: int, logs: Mapping[str, float]) -> None:
-        found = {key.replace(f"{metric}_accuracy", "accuracy"): value for key, value in logs.items()}
-        note(Epoch(name, number + 1, found["loss"], found["accuracy"], found["val_loss"], found["val_accuracy"]))
+        score, validation_score = (goal.score(logs[f"{prefix}{goal.metric}"]) for prefix in ("", "val_"))
+        note(Epoch(name, number + 1, logs["loss"], logs["val_loss"], goal.measure, score, validation_score))
 
     model.fit(
         known,
-        _as_target(truths[TRAIN]),
+        goal.as_target(truths[TRAIN]),
         batch_size=options.head_batch_size,
         epochs=options.epochs,
-        validation_data=(tables[VALIDATION].features, _as_target(truths[VALIDATION])),
-        sample_weight=_weights(truths[TRAIN]) if options.class_weights == "balanced" else None,
+        validation_data=(tables[VALIDATION].features, goal.as_target(truths[VALIDATION])),
+        sample_weight=goal.balanced(truths[TRAIN]) if options.class_weights == "balanced" else None,
         callbacks=[
             keras.callbacks.EarlyStopping(
                 "val_loss", min_delta=_MIN_GAIN, patience=options.patience, restore_best_weights=True
@@ -250,35 +238,24 @@ def _fit(name: str, hidden: int, task: _Task, options: HeadOptions, note: Callab
         ],
         verbose=0,
     )
-    return model
+    return goal.finished(model)
 
 
-def _new_model(name: str, hidden: int, known: Float32Array, classes: int, options: HeadOptions) -> Any:
+def _new_model(name: str, hidden: int, known: Float32Array, goal: Goal, options: HeadOptions) -> Any:
     """A Keras model with initial weights, that normalises features as ``known``, float32 [N, D], has them."""
     keras = import_keras()
-    multi = options.multi_label is not None
-    metric = _METRICS[2 if multi else 1]
     layers = [keras.layers.Dense(hidden, "relu", name="hidden")] if hidden else []
     model = keras.Sequential(
         [
             keras.layers.Input((known.shape[1],), name="feature"),
             keras.layers.Normalization(mean=known.mean(0), variance=spread(known), name="normalization"),
             *layers,
-            keras.layers.Dense(classes, "sigmoid" if multi else "softmax", name="probabilities"),
+            keras.layers.Dense(goal.width, goal.activation, name="answers"),
         ],
         name=name.replace(" ", "_"),
     )
-    model.compile(
-        keras.optimizers.Adam(options.learning_rate),
-        f"{metric}_crossentropy",
-        metrics=[f"{metric}_accuracy"],
-    )
+    model.compile(keras.optimizers.Adam(options.learning_rate), goal.loss, metrics=[goal.metric])
     return model
-
-
-def _as_target(truth: Truth) -> Any:
-    """The truth as Keras' losses take it."""
-    return truth.astype(np.float32) if truth.ndim == 2 else truth
 
 
 def spread(features: Float32Array) -> Float32Array:
@@ -297,29 +274,18 @@ def spread(features: Float32Array) -> Float32Array:
     return np.asarray(np.maximum(variance, _LEAST_VARIANCE * variance.mean()), np.float32)
 
 
-def _evaluate(models: Mapping[str, Any], task: _Task) -> dict[str, Evaluation]:
+def _evaluate(models: Mapping[str, Any], task: _Task) -> dict[str, AnyEvaluation]:
     """How good the models and the nearest neighbours are on the test split."""
-    test, truth, names = task.tables[TEST].features, task.truths[TEST], task.names
+    goal, test = task.goal, task.tables[TEST].features
+    truth = goal.truths[TEST]
 
     def predicted(model: Any) -> Iterator[Float32Array]:
         for start in range(0, len(test), BLOCK_ROWS):
             yield np.asarray(model.predict_on_batch(test[start : start + BLOCK_ROWS]))
 
-    found = {name: evaluate(predicted(model), truth, names) for name, model in models.items()}
-    near = nearest_neighbours(task.tables[TRAIN].features, task.truths[TRAIN], test, len(names))
-    return {**found, _NEIGHBOURS: evaluate(near, truth, names)}
-
-
-def _weights(truth: Truth) -> Float32Array:
-    """float32 [N]: weights with which all classes weigh the same, averaged over an example's classes; mean 1."""
-    if truth.ndim == 1:
-        each = len(truth) / np.bincount(truth)[truth]
-        return np.asarray(each / each.mean(), np.float32)
-    counts = truth.sum(0)
-    of_class = len(truth) / np.maximum(1, counts)
-    each = (truth * of_class).sum(1) / np.maximum(1, truth.sum(1))
-    each[~truth.any(1)] = each[truth.any(1)].mean()
-    return np.asarray(each / each.mean(), np.float32)
+    found = {name: goal.evaluate(predicted(model), truth) for name, model in models.items()}
+    near = goal.neighbours(task.tables[TRAIN].features, test)
+    return {**found, _NEIGHBOURS: goal.evaluate(near, truth)}
 
 
 def _write(result: HeadResult, head: Any, dataset: Dataset, options: HeadOptions, task: _Task) -> HeadResult:
@@ -327,14 +293,15 @@ def _write(result: HeadResult, head: Any, dataset: Dataset, options: HeadOptions
     with tempfile.TemporaryDirectory() as folder:
         head.save(os.path.join(folder, HEAD_FILE))
         served = os.path.join(folder, MODEL_DIRECTORY)
-        taken = save_classifier(served, dataset, head, result.classes, options.feature)
+        taken = save_head(served, dataset, head, task.goal, options.feature)
         agreement = compare_served(served, taken, dataset, task.tables.values(), head.predict_on_batch)
-        result = dataclasses.replace(result, input=taken.name, packages=taken.packages, served=agreement)
+        result = dataclasses.replace(result, input=taken.input, packages=taken.packages, served=agreement)
         write_plots(folder, result.classes, result.epochs, result.evaluations[_HEAD])
         metrics = {
             "dataset": storage.absolute(dataset.path),
             "model": dataset.run["model"],
             "options": dataclasses.asdict(options),
+            "label_type": dataset.schema.label_kind.value,
             "classes": result.classes,
             "examples": dict(result.examples),
             "unlabelled": result.unlabelled,

@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from beam_job.core.records import Content, ExampleRef, PassedOver, Piece
+from beam_job.core.values import Names
 from beam_job.runtime import storage
 
 # For messages about --input.
 INPUTS_IN_WORDS = (
-    "a directory with a folder per class, a glob, a .csv or .jsonl manifest, a .txt file of texts, or tar, zip, "
-    "Parquet or TFRecord files"
+    "a directory with a folder per class, a glob, a .csv or .jsonl manifest, a .json of COCO, a .txt file of texts, or "
+    "tar, zip, Parquet or TFRecord files"
 )
 # So many of its first bytes tell what a file is.
 HEAD_BYTES = 64
@@ -92,7 +93,7 @@ def _head(path: str) -> bytes:
 
 @dataclasses.dataclass(frozen=True)
 class Columns:
-    """What the user calls the parts of an example, where they are not called as usual; each is an option.
+    """What the user says of the parts of an example, where they are not as usual; each is an option.
 
     Attributes:
       text_column: The column of a table with the texts.
@@ -100,6 +101,8 @@ class Columns:
       label_column: The one with the labels.
       id_column: The one with the ids.
       label_key: The member of a sample in a tar file with the label: a suffix, or a dotted path in its ``.json``.
+      keep_columns: The columns that are carried to the output.
+      root: The directory that relative paths in a table are relative to.
     """
 
     text_column: str | None = None
@@ -107,10 +110,17 @@ class Columns:
     label_column: str | None = None
     id_column: str | None = None
     label_key: str | None = None
+    keep_columns: Names | None = None
+    root: str | None = None
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """The names of the columns that are carried to the output."""
+        return self.keep_columns.names if self.keep_columns else ()
 
     def named(self) -> list[str]:
         """The options that are given."""
-        return [name for name, value in dataclasses.asdict(self).items() if value is not None]
+        return [field.name for field in dataclasses.fields(self) if getattr(self, field.name) is not None]
 
 
 PLAIN_COLUMNS = Columns()
@@ -121,9 +131,11 @@ class Source(abc.ABC):
 
     Attributes:
       has_columns: Whether it is made with :class:`Columns`.
+      labels_are_folders: Whether labels are the names of folders, which are classes even if all of them are numbers.
     """
 
     has_columns: ClassVar[bool] = False
+    labels_are_folders: ClassVar[bool] = False
 
     @property
     def takes(self) -> frozenset[str]:

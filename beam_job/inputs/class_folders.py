@@ -41,6 +41,7 @@ class ClassFolders(Listing):
 
     root: str
     ids_unique: ClassVar[bool] = True
+    labels_are_folders: ClassVar[bool] = True
 
     @classmethod
     def matches(cls, path: str) -> bool:

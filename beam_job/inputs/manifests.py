@@ -1,28 +1,29 @@
-"""A manifest: a CSV, JSONL or Parquet file with a row per example."""
+"""A manifest: a CSV, JSONL or Parquet file with a row per example, or annotations of COCO."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
 from beam_job.core.errors import BadReferenceError, InputError
 from beam_job.core.records import ExampleRef, PassedOver
 from beam_job.core.sharding import is_split_name
+from beam_job.inputs import vertex
 from beam_job.inputs.base import PLAIN_COLUMNS, Columns, ExampleFiles, Listing, readable_id
 from beam_job.inputs.clips import clip_of
+from beam_job.inputs.coco import coco_rows, images_root, read_coco
 from beam_job.inputs.globs import is_glob
+from beam_job.inputs.labels import as_label, kept_of
+from beam_job.inputs.manifest_columns import END, GROUP, SPLIT, START, URI, URI_SYNONYMS, ManifestColumns
 from beam_job.inputs.parquet_tables import has_text_column, parquet_rows
-from beam_job.inputs.tables import BadRow, Lines, Row, Span, csv_rows, jsonl_rows, plain_name
+from beam_job.inputs.tables import BadRow, Lines, Row, Span, csv_rows, jsonl_rows
 from beam_job.inputs.texts import find_text, text_ref
 from beam_job.runtime import storage
 
-_CSV, _JSONL, _PARQUET = ".csv", ".jsonl", ".parquet"
-_URI = "uri"
-_OTHER_COLUMNS = ("label", "id", "split", "group")
-# What a column of labels is called when it is not called so.
-_LABEL_SYNONYMS = ("labels", "class", "classes", "class_name", "category", "target")
+_CSV, _JSONL, _PARQUET, _COCO = ".csv", ".jsonl", ".parquet", ".json"
 # Rows that a launch looks at.
 _CHECKED_ROWS = 1000
 
@@ -31,25 +32,32 @@ _CHECKED_ROWS = 1000
 class Manifest(Listing):
     """Rows with a uri or a text, and optionally label, id, split, group, and start and end for clips of sound.
 
-    Other columns are ignored.
+    A uri that is no URL and no absolute path is relative to ``--root``, or to the manifest's directory. Without an id,
+    the path relative to that directory is the id, and for a text the line. For models of texts, a text comes before a
+    uri; for others, only the uri counts. A row that cannot be used becomes an error row, named by its line.
 
-    A uri that is no URL and no absolute path is relative to the manifest's directory. Without an id, the path relative
-    to that directory is the id, and for a text the line. For models of texts, a text comes before a uri; for others,
-    only the uri counts. A row that cannot be used becomes an error row, named by its line.
+    Attributes:
+      path: The file.
+      columns: What its columns are called, and the root.
+      below: What ids that the manifest does not give begin with.
+      split: The split of rows that name none.
     """
 
     path: str
     columns: Columns = PLAIN_COLUMNS
+    below: str = ""
+    split: str | None = None
     ids_unique: ClassVar[bool] = False
-    takes = frozenset({"text_column"})
+    takes = frozenset({"image_column", "text_column", "label_column", "id_column", "keep_columns", "root"})
     has_columns: ClassVar[bool] = True
 
     @classmethod
     def matches(cls, path: str) -> bool:
-        if path.lower().endswith((_CSV, _JSONL)):
+        lower = path.lower()
+        if lower.endswith((_CSV, _JSONL)) or (lower.endswith(_COCO) and not is_glob(path) and storage.exists(path)):
             return True
         # A Parquet file is a manifest if it names files, and a container if it has the examples themselves.
-        return path.lower().endswith(_PARQUET) and not is_glob(path) and has_text_column(path, _URI)
+        return lower.endswith(_PARQUET) and not is_glob(path) and has_text_column(path, (URI, URI_SYNONYMS[0]))
 
     def check(self) -> list[str]:
         try:
@@ -62,45 +70,85 @@ class Manifest(Listing):
             raise InputError(f"The manifest {self.path!r} has no rows, so there is nothing to extract.")
         if isinstance(rows[0], BadRow):
             return []
-        if not any(name in rows[0] for name in self._contents):
-            known = ", ".join((_URI, self._text_column, *_OTHER_COLUMNS, "start", "end"))
+        names, found = self._names, ", ".join(map(readable_id, rows[0])) or "none"
+        if not names.has_content(rows[0]):
             raise InputError(
-                f"Expected the manifest {self.path!r} to have the columns {known} (only {' or '.join(self._contents)} "
-                f"is needed), found {', '.join(map(readable_id, rows[0])) or 'none'}; rename the column that holds the "
-                f"paths, or name that of the texts with --text_column."
+                f"Expected the manifest {self.path!r} to have the columns {names.in_words()}, found {found}; name the "
+                f"column that holds the paths with --image_column, or that of the texts with --text_column."
             )
-        labels = (row.get(_label_column(row)) for row in rows if not isinstance(row, BadRow))
+        good = [row for row in rows if not isinstance(row, BadRow)]
+        for option, name in names.named():
+            if not any(name in row for row in good):
+                raise InputError(
+                    f"Expected a column {name!r} in the manifest {self.path!r}, as --{option} says, found {found}."
+                )
+        labels = (row.get(names.label(row)) for row in good)
         odd = next((readable_id(str(label)) for label in labels if _is_not_utf_8(label)), None)
         if odd is not None:
             raise InputError(f"Expected the manifest {self.path!r} in UTF-8, found the label {odd!r}; save it so.")
-        return _notes(rows[0])
+        return names.notes(rows[0])
+
+    def vocabulary(self) -> Sequence[str] | None:
+        return read_coco(storage.info_of(self.path)).names if self._is_coco else None
 
     def units(self) -> Iterator[str]:
         yield self.path
 
     def refs(self, unit: str, files: ExampleFiles) -> Iterator[ExampleRef | PassedOver]:
-        root, checked = storage.parent(unit), False
+        root, checked = self._root, False
         for line, row, span in self._rows():
             if not checked and not isinstance(row, BadRow):
-                self._check_columns(row, files)
+                self._check_content(row, files)
                 checked = True
             try:
                 if isinstance(row, BadRow):
                     raise BadReferenceError(row.problem)
-                text = _text(row, self._text_column) if files.texts else None
+                text = _text(row, self._names.text) if files.texts else None
                 if text is None:
-                    yield _file_ref(row, root, files, f"{_URI} or {self._text_column}" if files.texts else _URI)
+                    yield self._file_ref(row, root, files)
                 else:
-                    name = _text(row, "id") or _line_id(unit, line)
-                    yield text_ref("manifest", unit, text, span, id=name, **_assigned(row))
+                    name = _text(row, self._names.id) or self._line_id(line)
+                    yield text_ref("manifest", unit, text, span, id=name, **self._assigned(row))
             except BadReferenceError as error:
-                yield ExampleRef(_line_id(unit, line), unit, problem=f"line {line}: {error}")
+                yield ExampleRef(self._line_id(line), unit, split=self.split, problem=f"line {line}: {error}")
 
-    def _check_columns(self, row: Row, files: ExampleFiles) -> None:
-        if _URI not in row and not files.texts:
+    def _file_ref(self, row: Row, root: str, files: ExampleFiles) -> ExampleRef:
+        """The ref of a row that names a file, or a clip of one.
+
+        Clips of one recording sound alike, so they are a group, unless the row names another one.
+        """
+        column = self._names.uri(row)
+        uri = _text(row, column, any_bytes=True)
+        if uri is None:
+            raise BadReferenceError(
+                f"expected a {f'{column} or {self._names.text}' if files.texts else column}, found none"
+            )
+        uri = _located(uri, root)
+        name, assigned = self.below + readable_id(storage.relative(uri, root)), self._assigned(row)
+        start, end = clip_of(_seconds(row, START), _seconds(row, END)) if files.clips else (None, None)
+        if start is not None:
+            assigned["group"] = assigned["group"] or name
+            name = f"{name}:{_plain(start)}-{'' if end is None else _plain(end)}"
+        version = storage.version_of(uri)
+        return ExampleRef(
+            id=_text(row, self._names.id) or name, uri=uri, version=version, start=start, end=end, **assigned
+        )
+
+    def _assigned(self, row: Row) -> dict[str, Any]:
+        """The label, the split, the group and the kept columns of a row."""
+        split = _text(row, SPLIT) or self.split
+        if split is not None and not is_split_name(split):
+            raise BadReferenceError(f"expected a split of letters, digits and underscores, found {split!r}")
+        column = self._names.label(row)
+        value = row.get(column)
+        label = as_label(_text(row, column) if isinstance(value, str) else value, column)
+        return {"label": label, "split": split, "group": _text(row, GROUP), "kept": kept_of(row, self._names.kept)}
+
+    def _check_content(self, row: Row, files: ExampleFiles) -> None:
+        if self._names.uri(row) not in row and not files.texts:
             raise InputError(
-                f"Expected a column {_URI} with paths in the manifest {self.path!r}, since the model takes no texts; "
-                f"found {', '.join(map(readable_id, row))}."
+                f"Expected a column {self._names.uri(row)} with paths in the manifest {self.path!r}, since the model "
+                f"takes no texts; found {', '.join(map(readable_id, row))}."
             )
 
     @classmethod
@@ -108,52 +156,45 @@ class Manifest(Listing):
         return find_text(uri, member)
 
     @property
-    def _text_column(self) -> str:
-        return plain_name(self.columns.text_column or "text")
+    def _names(self) -> ManifestColumns:
+        return ManifestColumns(self.columns)
 
     @property
-    def _contents(self) -> tuple[str, str]:
-        """The columns of which one says what the example is."""
-        return _URI, self._text_column
+    def _is_coco(self) -> bool:
+        return self.path.lower().endswith(_COCO)
+
+    @functools.cached_property
+    def _root(self) -> str:
+        """The directory that paths are relative to."""
+        if self.columns.root is not None:
+            return storage.absolute(self.columns.root)
+        return images_root(storage.info_of(self.path)) if self._is_coco else storage.parent(self.path)
+
+    def _line_id(self, line: int) -> str:
+        return self.below + readable_id(f"{storage.relative(self.path, storage.parent(self.path))}:{line}")
 
     def _rows(self) -> Iterator[tuple[int, Row | BadRow, Span]]:
         """Line number, row and place."""
-        if self.path.lower().endswith(_PARQUET):
-            yield from parquet_rows(self.path, {*self._contents, *_OTHER_COLUMNS, *_LABEL_SYNONYMS, "start", "end"})
-            return
-        with storage.open_read(self.path) as file:
-            lines = Lines(file)
-            yield from csv_rows(lines, self._contents) if self.path.lower().endswith(_CSV) else jsonl_rows(lines)
+        lower = self.path.lower()
+        if lower.endswith(_PARQUET):
+            yield from parquet_rows(self.path, self._names.read())
+        elif self._is_coco:
+            yield from coco_rows(storage.info_of(self.path))
+        else:
+            with storage.open_read(self.path) as file:
+                lines = Lines(file)
+                yield from self._csv_rows(lines) if lower.endswith(_CSV) else _jsonl_rows(lines)
+
+    def _csv_rows(self, lines: Lines) -> Iterator[tuple[int, Row | BadRow, Span]]:
+        first = next(iter(lines), "")
+        if vertex.is_csv(first):
+            return vertex.csv_rows(itertools.chain([first], lines))
+        return csv_rows(lines, first, self._names.needed())
 
 
-def _line_id(path: str, line: int) -> str:
-    return readable_id(f"{storage.relative(path, storage.parent(path))}:{line}")
-
-
-def _file_ref(row: Row, root: str, files: ExampleFiles, needed: str) -> ExampleRef:
-    """The ref of a row that names a file, or a clip of one; ``needed`` says what a row must have.
-
-    Clips of one recording sound alike, so they are a group, unless the row names another one.
-    """
-    uri = _text(row, _URI)
-    if uri is None:
-        raise BadReferenceError(f"expected a {needed}, found none")
-    uri = _located(uri, root)
-    name, assigned = readable_id(storage.relative(uri, root)), _assigned(row)
-    start, end = clip_of(_seconds(row, "start"), _seconds(row, "end")) if files.clips else (None, None)
-    if start is not None:
-        assigned["group"] = assigned["group"] or name
-        name = f"{name}:{_plain(start)}-{'' if end is None else _plain(end)}"
-    version = storage.version_of(uri)
-    return ExampleRef(id=_text(row, "id") or name, uri=uri, version=version, start=start, end=end, **assigned)
-
-
-def _assigned(row: Row) -> dict[str, Any]:
-    """The label, the split and the group of a row."""
-    split = _text(row, "split")
-    if split is not None and not is_split_name(split):
-        raise BadReferenceError(f"expected a split of letters, digits and underscores, found {split!r}")
-    return {"label": _text(row, _label_column(row)), "split": split, "group": _text(row, "group")}
+def _jsonl_rows(lines: Lines) -> Iterator[tuple[int, Row | BadRow, Span]]:
+    for number, row, span in jsonl_rows(lines):
+        yield number, row if isinstance(row, BadRow) else vertex.plain_row(row), span
 
 
 def _located(uri: str, root: str) -> str:
@@ -167,31 +208,11 @@ def _located(uri: str, root: str) -> str:
     return place
 
 
-def _notes(row: Row) -> list[str]:
-    """Which column is taken as the label, where that is not plain."""
-    found = _called_alike(row)
-    if len(found) == 1:
-        return [f"the column {found[0]!r} is taken as the label"]
-    names = ", ".join(map(repr, found))
-    return [f"none of the columns {names} is taken as the label; call one of them 'label'"] if found else []
-
-
-def _label_column(row: Row) -> str:
-    """The column that holds the label: ``label``, or the one that is called alike."""
-    found = _called_alike(row)
-    return found[0] if len(found) == 1 else "label"
-
-
-def _called_alike(row: Row) -> list[str]:
-    """The columns that may be the label of a row without a column ``label``."""
-    return [] if "label" in row else [name for name in _LABEL_SYNONYMS if name in row]
-
-
-def _text(row: Row, column: str) -> str | None:
+def _text(row: Row, column: str, any_bytes: bool = False) -> str | None:
     """A cell as text: integers in decimal, an empty cell as None.
 
-    Bytes of a CSV that are not UTF-8 arrive as surrogates, and a uri keeps them: a file may be called so. JSON can
-    spell surrogates that stand for nothing.
+    Bytes of a CSV that are not UTF-8 arrive as surrogates, which a uri keeps (``any_bytes``): a file may be called so.
+    JSON can spell surrogates that stand for nothing.
     """
     value = row.get(column)
     if value is None or value == "":
@@ -203,7 +224,7 @@ def _text(row: Row, column: str) -> str | None:
         text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         raise BadReferenceError(f"expected {column} to be Unicode text, found {text!r}") from None
-    if column != _URI and _is_not_utf_8(text):
+    if not any_bytes and _is_not_utf_8(text):
         raise BadReferenceError(f"expected {column} in UTF-8, found {readable_id(text)!r}; save the manifest as UTF-8")
     return text
 

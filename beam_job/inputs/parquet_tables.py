@@ -39,8 +39,8 @@ def read_footer(info: FileInfo) -> Footer:
     return Footer(metadata, tail)
 
 
-def has_text_column(path: str, name: str) -> bool:
-    """Whether there is a Parquet file at a path, with a column of text that is called so."""
+def has_text_column(path: str, names: Collection[str]) -> bool:
+    """Whether there is a Parquet file at a path, with a column of text that is called by one of some names."""
     from pyarrow import ArrowException, types
 
     try:
@@ -50,7 +50,8 @@ def has_text_column(path: str, name: str) -> bool:
         }
     except (OSError, ArrowException, ValueError):
         return False
-    return name in kinds and bool(types.is_string(kinds[name]) or types.is_large_string(kinds[name]))
+    found = [kinds[name] for name in names if name in kinds]
+    return any(types.is_string(kind) or types.is_large_string(kind) for kind in found)
 
 
 def parquet_rows(path: str, wanted: Collection[str]) -> Iterator[tuple[int, Row | BadRow, Span]]:

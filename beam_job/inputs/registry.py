@@ -15,6 +15,7 @@ INPUTS: Registry[type[Source]] = Registry(
         "glob": Entry("beam_job.inputs.globs:Glob"),
         "class_folders": Entry("beam_job.inputs.class_folders:ClassFolders"),
         "containers": Entry("beam_job.inputs.containers.source:Containers"),
+        "metadata_folder": Entry("beam_job.inputs.metadata_folders:MetadataFolder"),
         "manifest": Entry("beam_job.inputs.manifests:Manifest"),
         "lines": Entry("beam_job.inputs.lines:TextLines"),
     },

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from beam_job.core.errors import InputError
+from beam_job.core.values import Names
 from beam_job.inputs.base import INPUTS_IN_WORDS, PLAIN_COLUMNS, Columns, Source
 from beam_job.inputs.registry import INPUTS
 from beam_job.runtime import storage
@@ -15,15 +16,20 @@ from beam_job.runtime import storage
 _TAKERS = {
     "text_column": "a .csv or .jsonl manifest, or Parquet or TFRecord files",
     "image_column": "Parquet or TFRecord files",
-    "label_column": "Parquet or TFRecord files",
-    "id_column": "Parquet or TFRecord files",
+    "label_column": "a manifest, or Parquet or TFRecord files",
+    "id_column": "a manifest, or Parquet or TFRecord files",
     "label_key": "tar files",
+    "keep_columns": "a manifest, or Parquet, TFRecord or tar files",
+    "root": "a manifest",
 }
 
 
 def named_columns(options: Mapping[str, Any]) -> Columns:
     """What options, as they stand in run.json too, say of the parts of an example."""
-    return Columns(**{field.name: options.get(field.name) for field in dataclasses.fields(Columns)})
+    found: dict[str, Any] = {field.name: options.get(field.name) for field in dataclasses.fields(Columns)}
+    if isinstance(found["keep_columns"], str):
+        found["keep_columns"] = Names.parse(found["keep_columns"])
+    return Columns(**found)
 
 
 def open_source(path: str, columns: Columns = PLAIN_COLUMNS) -> Source:

@@ -69,20 +69,19 @@ class Lines:
         return None if start is None or self.offset is None else (start, self.offset)
 
 
-def csv_rows(lines: Lines, needed: Collection[str]) -> Iterator[tuple[int, Row | BadRow, Span]]:
+def csv_rows(lines: Lines, header: str, needed: Collection[str]) -> Iterator[tuple[int, Row | BadRow, Span]]:
     """Line number, row and place of the rows of a CSV, whose first line names the columns.
 
     Cells without a name, such as the index that pandas writes, are left out. Blanks around cells do not count.
 
     Args:
-      lines: The lines.
+      lines: The lines after the first one.
+      header: The first line.
       needed: Columns of which one must be there: the delimiter is the one with which it is.
     """
-    iterator = iter(lines)
-    header = next(iterator, "")
     delimiter = next((mark for mark in _DELIMITERS if not set(needed).isdisjoint(_names(header, mark))), _DELIMITERS[0])
     names = _names(header, delimiter)
-    reader = _csv_reader(itertools.chain(["\n"], iterator), delimiter)
+    reader = _csv_reader(itertools.chain(["\n"], lines), delimiter)
     while True:
         start = lines.offset
         try:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, BinaryIO, ClassVar, Protocol
 
+from beam_job.core.labels import LabelKind
 from beam_job.core.records import FeatureRecord, Float32Array, Shape
 from beam_job.runtime import storage
 from beam_job.runtime.tensorflow import import_tensorflow
@@ -24,10 +25,21 @@ class RecordSchema:
     Attributes:
       features: Feature name to the shape for one example; the first length is None where it differs between examples.
       labels: The label vocabulary, in the order of the indices.
+      label_kind: What a label is, and so the name of the field that holds it.
+      kept: The names of the columns that were kept, which hold text.
     """
 
     features: Mapping[str, Shape]
     labels: Sequence[str]
+    label_kind: LabelKind = LabelKind.CLASS
+    kept: Sequence[str] = ()
+
+    def extent(self) -> list[Any]:
+        """What a dataset has beyond features and one class for each example, as JSON; often nothing."""
+        return [
+            *([self.label_kind.value] if self.label_kind is not LabelKind.CLASS else []),
+            *([list(self.kept)] if self.kept else []),
+        ]
 
     @property
     def loaded_at_once(self) -> int:
@@ -113,9 +125,10 @@ class ShardFormat(abc.ABC):
 
     @classmethod
     def load(cls, paths: Sequence[str], schema: RecordSchema) -> Any:
-        """A ``tf.data.Dataset`` of batches of any size: dicts of the features, float32, and ``label``, int64.
+        """A ``tf.data.Dataset`` of batches of any size: dicts of the features, float32, and the label.
 
-        A feature whose first length differs between examples is a RaggedTensor.
+        A feature whose first length differs between examples is a RaggedTensor. The label is ``label``, int64 [B];
+        ``labels``, int64 and ragged [B, (classes)]; or ``target``, float32 [B].
 
         Args:
           paths: The files, in their order.
@@ -128,11 +141,13 @@ class ShardFormat(abc.ABC):
                 with storage.open_read(path) as file:
                     for record in cls.read(file, schema):
                         shaped = {name: schema.shaped(name, record.features[name]) for name in schema.features}
-                        yield {**shaped, "label": record.label}
+                        yield {**shaped, schema.label_kind.field: record.label}
 
         signature = {name: tf.TensorSpec(shape, tf.float32) for name, shape in schema.features.items()}
+        dtype = tf.float32 if schema.label_kind is LabelKind.TARGET else tf.int64
+        shape = [None] if schema.label_kind is LabelKind.MULTI else []
         return tf.data.Dataset.from_generator(
-            records, output_signature={**signature, "label": tf.TensorSpec([], tf.int64)}
+            records, output_signature={**signature, schema.label_kind.field: tf.TensorSpec(shape, dtype)}
         ).ragged_batch(schema.loaded_at_once)
 
 

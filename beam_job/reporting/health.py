@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from beam_job.core.labels import NO_LABEL
 from beam_job.core.records import Float32Array
-from beam_job.dataset.labels import NO_LABEL
 from beam_job.heads.neighbours import Neighbours, nearest
 
 # How many neighbours must agree on another class for a label to be doubtful.

@@ -20,12 +20,14 @@ import numpy as np
 
 from beam_job.core import naming
 from beam_job.core.errors import ExampleError, UsageError
+from beam_job.core.labels import NO_LABEL, LabelKind
 from beam_job.core.options import ReportOptions
 from beam_job.dataset.originals import originals
 from beam_job.dataset.reading import Dataset, FeatureTable
 from beam_job.heads.training import METRICS
 from beam_job.modalities.base import Preview
 from beam_job.modalities.registry import MODALITIES
+from beam_job.reporting.colours import Colours, colours_of
 from beam_job.reporting.health import DUPLICATE_COSINE, FeatureHealth, examine, flat_maps
 from beam_job.runtime import storage
 from beam_job.runtime.threadmap import map_in_order
@@ -57,9 +59,10 @@ class ReportResult:
 
 @dataclasses.dataclass(frozen=True)
 class _Sample:
-    """The features that are analysed, the split of each, and the preview of each by its id."""
+    """The features that are analysed, the class and the split of each, and the preview of each by its id."""
 
     table: FeatureTable
+    colours: Colours
     splits: list[str]
     previews: Mapping[str, Preview]
 
@@ -92,7 +95,10 @@ def write_report(path: str, options: ReportOptions) -> ReportResult:
     sample = _sample(dataset, field, options.sample)
     health = None
     if len(sample.table.ids) >= _MIN_ROWS:
-        health = examine(sample.table.features, sample.table.labels, sample.split_numbers())
+        # Only a label that is one class can be doubted by the neighbours.
+        one_class = dataset.schema.label_kind is LabelKind.CLASS
+        labels = sample.table.labels if one_class else np.full(len(sample.table.ids), NO_LABEL)
+        health = examine(sample.table.features, labels, sample.split_numbers())
     head = _head(options.head or f"{base}-head", required=options.head is not None)
     loader = PackageLoader("beam_job.reporting")
     environment = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
@@ -108,8 +114,8 @@ def write_report(path: str, options: ReportOptions) -> ReportResult:
         feature=field,
         sampled=len(sample.table.ids),
         health=health,
-        findings=_findings(health, sample, dataset.labels) if health else [],
-        points=_data(sample, dataset.labels) if health else None,
+        findings=_findings(health, sample) if health else [],
+        points=_data(sample) if health else None,
         without_preview=sum(example_id not in sample.previews for example_id in sample.table.ids),
         head=head,
         matrix=_matrix(head) if head else None,
@@ -125,13 +131,9 @@ def _sample(dataset: Dataset, field: str, count: int) -> _Sample:
     share = min(1.0, count / max(1, dataset.records))
     name = field.partition("/")[2] or field
     tables = {split: dataset.table(split, name, share) for split in dataset.splits}
-    table = FeatureTable(
-        [example_id for found in tables.values() for example_id in found.ids],
-        np.concatenate([found.features for found in tables.values()]),
-        np.concatenate([found.labels for found in tables.values()]),
-    )
+    table = FeatureTable.joined(list(tables.values()))
     splits = [split for split, found in tables.items() for _ in found.ids]
-    return _Sample(table, splits, _previews(dataset, table.ids))
+    return _Sample(table, colours_of(table, dataset.schema), splits, _previews(dataset, table.ids))
 
 
 def _classes(dataset: Dataset) -> list[dict[str, Any]]:
@@ -179,15 +181,14 @@ def _previews(dataset: Dataset, ids: Sequence[str]) -> dict[str, Preview]:
         return {example_id: found for example_id, found in shown if found}
 
 
-def _findings(health: FeatureHealth, sample: _Sample, names: Sequence[str]) -> list[dict[str, Any]]:
+def _findings(health: FeatureHealth, sample: _Sample) -> list[dict[str, Any]]:
     """What deserves attention: each with a count and a few examples."""
 
     def example(row: int) -> dict[str, Any]:
         example_id = sample.table.ids[row]
-        label = _name(names, int(sample.table.labels[row]))
         return {
             "id": example_id,
-            "label": label,
+            "label": sample.colours.name(int(sample.colours.labels[row])),
             "split": sample.splits[row],
             "preview": sample.previews.get(example_id),
         }
@@ -210,7 +211,7 @@ def _findings(health: FeatureHealth, sample: _Sample, names: Sequence[str]) -> l
             "count": len(health.doubtful),
             "why": "the nearest features have another label",
             "examples": [
-                {"examples": [example(row)], "words": f"neighbours: {_name(names, other)}"}
+                {"examples": [example(row)], "words": f"neighbours: {sample.colours.name(other)}"}
                 for row, other in health.doubtful[:_EXAMPLES_SHOWN]
             ],
         },
@@ -232,13 +233,13 @@ def _findings(health: FeatureHealth, sample: _Sample, names: Sequence[str]) -> l
     ]
 
 
-def _data(sample: _Sample, names: Sequence[str]) -> str:
+def _data(sample: _Sample) -> str:
     """The points of the map, as JSON that may be inside a script element."""
     maps = flat_maps(sample.table.features)
     content = {
         "maps": {name: np.round(points, 4).tolist() for name, points in maps.items()},
-        "names": list(names),
-        "labels": sample.table.labels.tolist(),
+        "names": list(sample.colours.names),
+        "labels": sample.colours.labels.tolist(),
         "splits": sample.splits,
         "ids": list(sample.table.ids),
         "previews": [found and [found.kind, found.content] for found in map(sample.previews.get, sample.table.ids)],
@@ -258,14 +259,10 @@ def _head(path: str, required: bool) -> dict[str, Any] | None:
 
 def _matrix(head: Mapping[str, Any]) -> list[list[int]] | None:
     """The confusion of a head's classes as a table; None where there are too many, or an example may have several."""
-    count, pairs = len(head["classes"]), head["evaluations"]["head"]["confusion"]
+    count, pairs = len(head["classes"]), head["evaluations"]["head"].get("confusion")
     if pairs is None or count > _CLASSES_IN_MATRIX:
         return None
     matrix = [[0] * count for _ in range(count)]
     for true, predicted, number in pairs:
         matrix[true][predicted] = number
     return matrix
-
-
-def _name(names: Sequence[str], label: int) -> str:
-    return names[label] if 0 <= label < len(names) else "(none)"

@@ -5,7 +5,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from beam_job.core.errors import InputError, UnknownLabelError
-from beam_job.dataset.labels import LARGEST_INTEGER_LABEL, NO_LABEL, LabelVocabulary
+from beam_job.core.labels import NO_LABEL
+from beam_job.dataset.labels import LARGEST_INTEGER_LABEL, LabelVocabulary
 
 names = st.text(st.characters(categories=("L", "N", "P", "S")), min_size=1, max_size=8)
 
@@ -30,7 +31,7 @@ def test_leading_zeros_are_names() -> None:
 
 
 def test_no_label_is_minus_one() -> None:
-    assert LabelVocabulary(()).index(None) == NO_LABEL == -1
+    assert LabelVocabulary(()).stored(None) == NO_LABEL == -1
 
 
 def test_an_integer_that_is_no_index_is_refused() -> None:

@@ -85,7 +85,7 @@ def test_every_ref_has_one_outcome_in_order(extractor: Extractor, refs: list[Exa
     for ref, outcome in zip(refs, outcomes, strict=True):
         if ref.id.startswith("good"):
             assert isinstance(outcome, FeatureRecord)
-            assert outcome.label == VOCABULARY.index(ref.label)
+            assert outcome.label == VOCABULARY.stored(ref.label)
         else:
             assert isinstance(outcome, ErrorRow)
             assert outcome.error == ref.id

@@ -23,7 +23,8 @@ from beam_job.core.errors import InputError, OutputError, UsageError
 from beam_job.core.options import HeadOptions
 from beam_job.dataset.reading import Dataset
 from beam_job.heads.evaluation import evaluate
-from beam_job.heads.training import HeadResult, _weights, spread, train_head
+from beam_job.heads.goals import ManyClasses, OneClass
+from beam_job.heads.training import HeadResult, spread, train_head
 from tests.support.bucket import Bucket
 
 pytestmark = pytest.mark.timeout(300)
@@ -196,7 +197,7 @@ def test_from_bucket_to_bucket(few: Path, bucket: Bucket, small_model: dict[str,
 
 def test_rare_classes_have_the_weight_of_frequent_classes() -> None:
     truth = np.eye(2, dtype=bool)[[0] * 9 + [1]]
-    weights = _weights(truth)
+    weights = ManyClasses(["frequent", "rare"], {}).balanced(truth)
     assert weights[:9].sum() == pytest.approx(weights[9:].sum())
     assert weights.mean() == pytest.approx(1)
 
@@ -312,7 +313,7 @@ def test_many_classes_take_memory_for_features_and_classes_only() -> None:
     assert found.accuracy == 1
     assert len(found.confusion or ()) == examples
     assert peak < 80e6
-    assert len(_weights(truth)) == examples
+    assert len(OneClass(names, {}).balanced(truth)) == examples
 
 
 def test_a_feature_that_is_constant_in_training_does_not_outweigh_the_others(

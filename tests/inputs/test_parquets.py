@@ -102,12 +102,13 @@ def test_pandas_writes_missing_labels_as_floats(tmp_path: Path) -> None:
 
 
 def test_labels_that_make_no_sense_are_rows(tmp_path: Path) -> None:
-    write(tmp_path / "0.parquet", {"image": [b"a", b"b"], "label": [0.5, 1.0]})
+    write(tmp_path / "0.parquet", {"image": [b"a", b"b"], "label": [True, False]})
     write(tmp_path / "1.parquet", {"image": [b"a", None], "label": pa.array(["x\ny", "z"]).dictionary_encode()})
     messages = [content.message for _, content in read(container(tmp_path)) if isinstance(content, ErrorRow)]
     assert messages == [
-        "expected label to be text or an integer, found 0.5",
-        "expected label to be one line of text, found 'x\\ny'",
+        "expected label to be text or a number, found True",
+        "expected label to be text or a number, found False",
+        "expected label to be one line of Unicode text, found 'x\\ny'",
         "expected bytes in image, found none; files that are named there are not read",
     ]
 

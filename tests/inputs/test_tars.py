@@ -134,8 +134,8 @@ def test_a_text_is_a_label_only_if_it_may_be_one(tmp_path: Path, beside: dict[st
         ("1.cls", b"\xff\xfe", "in UTF-8"),
         ("1.json", b"{", "expected a .json with an object"),
         ("1.json", b"[1]", "expected an object with 'a'"),
-        ("1.json", b'{"a": [1]}', "expected a in the .json to be text or an integer"),
-        ("1.json", b'{"a": true}', "expected a in the .json to be text or an integer"),
+        ("1.json", b'{"a": [[1]]}', "expected a list of texts or integers as a in the .json"),
+        ("1.json", b'{"a": true}', "expected a in the .json to be text or a number"),
     ],
     ids=["bytes", "no json", "no object", "list", "truth"],
 )
@@ -391,7 +391,7 @@ def test_a_text_is_the_label_where_it_is_said(tmp_path: Path) -> None:
     source = open_source(str(path), Columns(label_key="TXT"))
     assert isinstance(source, Container)
     assert [content.message for _, content in read(source) if isinstance(content, ErrorRow)] == [
-        "expected .txt to be one line of text, found 'two\\nlines'"
+        "expected .txt to be one line of Unicode text, found 'two\\nlines'"
     ]
 
 

@@ -134,7 +134,7 @@ class _LinesWriter:
 
     def add(self, record: FeatureRecord) -> None:
         features = {name: values.ravel().tolist() for name, values in record.features.items()}
-        row = {"id": record.id, "label": record.label, "features": features}
+        row = {"id": record.id, "label": record.label, "features": features, "kept": record.kept}
         self._file.write(json.dumps(row, sort_keys=True).encode() + b"\n")
 
     def finish(self) -> None:
@@ -157,5 +157,6 @@ class JsonLines(ShardFormat):
                 return
             row = json.loads(line)
             features = {name: np.asarray(values, np.float32) for name, values in row["features"].items()}
-            yield FeatureRecord(row["id"], row["label"], features)
+            label = tuple(row["label"]) if isinstance(row["label"], list) else row["label"]
+            yield FeatureRecord(row["id"], label, features, tuple(row["kept"]))
         raise ValueError("the file is truncated")

@@ -27,7 +27,7 @@ def shards_of(folder: Path) -> dict[str, bytes]:
 
 
 def records_of(folder: Path) -> dict[str, Record]:
-    """Id to feature, label and split of everything in a dataset."""
+    """Id to feature, label (None where it is no class) and split of everything in a dataset."""
     found = {}
     for name, content in sorted(shards_of(folder).items()):
         for data in read_records(io.BytesIO(content)):
@@ -35,7 +35,7 @@ def records_of(folder: Path) -> dict[str, Record]:
             (example_id,) = fields["id"].bytes_list.value
             found[example_id.decode()] = {
                 "feature": np.array(fields["feature"].float_list.value, np.float32),
-                "label": fields["label"].int64_list.value[0],
+                "label": fields["label"].int64_list.value[0] if "label" in fields else None,
                 "split": ShardName.parse(name.removesuffix(SUFFIX)).split,
             }
     return found

@@ -44,7 +44,8 @@ class ContainerFormat(abc.ABC):
 
     def reading(self) -> dict[str, Any]:
         """What decides how a piece is read, beside the piece itself; as JSON."""
-        return {name: getattr(self.columns, name) for name in sorted(self.takes)}
+        named = {name: getattr(self.columns, name) for name in sorted(self.takes)}
+        return {name: None if value is None else str(value) for name, value in named.items()}
 
     def vocabulary(self, info: FileInfo) -> Sequence[str] | None:
         """The labels, in the order of their numbers, if the file numbers them; None for a damaged file too."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from beam_job.core.errors import EmptyFileError, ExampleError, InputError
 from beam_job.core.records import Content, ErrorRow, ExampleRef, PassedOver, Piece
 from beam_job.inputs.base import Columns, ExampleFiles
 from beam_job.inputs.containers.base import UNREADABLE, WHOLE_RUN, ContainerFormat, info_of, lost, runs
-from beam_job.inputs.containers.labels import as_id, as_label
+from beam_job.inputs.labels import as_id, as_label, kept_of
 from beam_job.inputs.parquet_tables import Footer, read_footer
 from beam_job.runtime import storage
 from beam_job.runtime.storage import FileInfo
@@ -24,6 +24,7 @@ _TEXT_NAMES = ("text", "sentence", "content")
 _LABEL_NAMES = ("label", "labels", "class", "cls", "category", "target")
 # The key of Hugging Face's description of the columns, and its types with examples in them.
 _DESCRIPTION, _CLASS_LABEL, _FEATURES = b"huggingface", "ClassLabel", ("Image", "Audio")
+_LISTS = ("Sequence", "List", "LargeList")
 _BYTES = "bytes"
 
 
@@ -52,7 +53,9 @@ class Parquet(ContainerFormat):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".parquet",)
-    takes: ClassVar[frozenset[str]] = frozenset({"image_column", "text_column", "label_column", "id_column"})
+    takes: ClassVar[frozenset[str]] = frozenset(
+        {"image_column", "text_column", "label_column", "id_column", "keep_columns"}
+    )
 
     def vocabulary(self, info: FileInfo) -> Sequence[str] | None:
         try:
@@ -102,7 +105,8 @@ class Parquet(ContainerFormat):
         except _damages() as error:
             yield _lost(piece, start, total, str(error))
             return
-        leaves = [*([table.leaf] if contents else []), *filter(None, (table.label, self.columns.id_column))]
+        named = filter(None, (table.label, self.columns.id_column))
+        leaves = [*([table.leaf] if contents else []), *named, *self.columns.kept]
         done = 0
         try:
             for rows in _rows(info, footer, range(first, last + 1), leaves, request_bytes):
@@ -121,6 +125,8 @@ class Parquet(ContainerFormat):
                 ref = dataclasses.replace(ref, id=as_id(row[self.columns.id_column]))
             if table.label is not None:
                 ref = dataclasses.replace(ref, label=as_label(row[table.label], table.label, table.names))
+            if self.columns.kept:
+                ref = dataclasses.replace(ref, kept=kept_of(row, self.columns.kept))
             return ref, _bytes(row[table.content], table.leaf) if contents else b""
         except ExampleError as error:
             return ref, ErrorRow.of(ref, error)
@@ -165,20 +171,29 @@ def _ranges(footer: Footer, groups: Sequence[int], leaves: Sequence[str]) -> lis
     for group in groups:
         columns = (footer.metadata.row_group(group).column(number) for number in range(footer.metadata.num_columns))
         for column in columns:
-            if column.path_in_schema in leaves:
+            path = column.path_in_schema
+            if any(path == leaf or path.startswith(f"{leaf}.") for leaf in leaves):
                 starts = [column.data_page_offset, column.dictionary_page_offset]
                 ranges.append((min(start for start in starts if start), column.total_compressed_size))
     return ranges
 
 
 def _table(schema: Any, columns: Columns, files: ExampleFiles) -> _Table:
-    from pyarrow.types import is_nested
+    from pyarrow import types
 
+    for name in columns.kept:
+        _check_column(schema, name, "keep_columns")
+    if columns.id_column is not None:
+        _check_column(schema, columns.id_column, "id_column")
     content = _content_column(schema, columns, files)
     kind = schema.field(content).type
     label = _label_column(schema, columns)
-    if label is not None and is_nested(schema.field(label).type):
-        raise InputError(f"Expected a label in each row, found the column {label!r} of {schema.field(label).type}.")
+    if label is not None:
+        found = schema.field(label).type
+        if types.is_nested(found) and not (_is_list(found) and not types.is_nested(found.value_type)):
+            raise InputError(
+                f"Expected a label or a list of labels in each row, found the column {label!r} of {found}."
+            )
     leaf = f"{content}.{_BYTES}" if _is_struct_of_bytes(kind) else content
     return _Table(content, leaf, label, _class_names(schema, label) if label else None)
 
@@ -201,7 +216,7 @@ def _content_column(schema: Any, columns: Columns, files: ExampleFiles) -> str:
                 f"examples in a row are not read."
             )
         return named
-    described = [name for name, feature in _described(schema).items() if feature.get("_type") in _FEATURES]
+    described = [name for name, feature in _described(schema).items() if _inner(feature).get("_type") in _FEATURES]
     found = [field.name for field in schema if fits(field.type)]
     if not files.texts and len(described) == 1 and described[0] in found:
         return described[0]
@@ -218,7 +233,7 @@ def _label_column(schema: Any, columns: Columns) -> str | None:
     if columns.label_column is not None:
         _check_column(schema, columns.label_column, "label_column")
         return columns.label_column
-    described = [name for name, feature in _described(schema).items() if feature.get("_type") == _CLASS_LABEL]
+    described = [name for name, feature in _described(schema).items() if _inner(feature).get("_type") == _CLASS_LABEL]
     if len(described) == 1 and described[0] in schema.names:
         return described[0]
     found = [name for name in _LABEL_NAMES if name in schema.names]
@@ -236,13 +251,28 @@ def _described(schema: Any) -> dict[str, Any]:
         features = json.loads((schema.metadata or {})[_DESCRIPTION])["info"]["features"]
     except (KeyError, TypeError, ValueError):
         return {}
-    return {name: feature for name, feature in features.items() if isinstance(feature, dict)}
+    return {name: feature for name, feature in features.items() if isinstance(feature, (dict, list))}
+
+
+def _inner(feature: Any) -> Mapping[str, Any]:
+    """The feature of the items of a list, as its versions describe it; any other feature itself."""
+    if isinstance(feature, list):
+        return _inner(feature[0]) if len(feature) == 1 else {}
+    if not isinstance(feature, dict):
+        return {}
+    return _inner(feature["feature"]) if feature.get("_type") in _LISTS and "feature" in feature else feature
 
 
 def _class_names(schema: Any, label: str) -> Sequence[str] | None:
-    feature = _described(schema).get(label, {})
+    feature = _inner(_described(schema).get(label, {}))
     names = feature.get("names") if feature.get("_type") == _CLASS_LABEL else None
     return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+
+
+def _is_list(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
 
 def _is_struct_of_bytes(kind: Any) -> bool:

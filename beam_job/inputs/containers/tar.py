@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar
 
 from beam_job.core.errors import BadReferenceError, ExampleError, ReadError
+from beam_job.core.labels import Label
 from beam_job.core.records import Content, ErrorRow, ExampleRef, PassedOver, Piece
 from beam_job.core.values import LINE_BREAKS
 from beam_job.inputs.base import HEAD_BYTES, ExampleFiles, kind_of, readable_id
 from beam_job.inputs.containers.base import DAMAGED_STREAM, UNREADABLE, ContainerFormat, info_of, lost
-from beam_job.inputs.containers.labels import as_label
 from beam_job.inputs.containers.members import folder_label, is_ignored, member_id, plain_name, split_and_folders
 from beam_job.inputs.containers.tar_entries import Entry, Lost, tar_entries
+from beam_job.inputs.labels import as_label, kept_of
 from beam_job.runtime import storage
 
 # WebDataset's rule: up to the first dot of the name is the key, the rest is the suffix.
@@ -48,7 +49,7 @@ class Tar(ContainerFormat):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz")
-    takes: ClassVar[frozenset[str]] = frozenset({"label_key"})
+    takes: ClassVar[frozenset[str]] = frozenset({"label_key", "keep_columns"})
 
     def members(
         self, piece: Piece, files: ExampleFiles, contents: bool = True, request_bytes: int = storage.STREAMED_BYTES
@@ -129,14 +130,23 @@ class Tar(ContainerFormat):
                 raise BadReferenceError(f"expected every name once in {piece.name}, found {name!r} again")
             if isinstance(member.content, ExampleError):
                 raise member.content
-            label = self._label(parts, member) or folder_label(classes, split, piece.name)
-            return dataclasses.replace(ref, label=label), member.content
+            label = self._label(parts, member)
+            if label is None:
+                label = folder_label(classes, split, piece.name)
+            return dataclasses.replace(ref, label=label, kept=self._kept(parts)), member.content
         except ExampleError as error:
             return ref, ErrorRow.of(ref, error)
         finally:
             seen.add(name)
 
-    def _label(self, parts: dict[str, _Member], example: _Member) -> str | None:
+    def _kept(self, parts: dict[str, _Member]) -> tuple[str, ...]:
+        """The values in the ``.json`` of a sample that are carried to the output."""
+        if not self.columns.kept:
+            return ()
+        content = _object(_bytes(parts[_JSON])) if _JSON in parts else {}
+        return kept_of({key: _value_at(content, key) for key in self.columns.kept}, self.columns.kept)
+
+    def _label(self, parts: dict[str, _Member], example: _Member) -> Label:
         """What the members of a sample say of its label.
 
         Raises:
@@ -144,7 +154,8 @@ class Tar(ContainerFormat):
         """
         key = self.columns.label_key
         if key is not None and key.lower() not in parts:
-            return _from_json(_bytes(parts[_JSON]), key) if _JSON in parts else None
+            found = _value_at(_object(_bytes(parts[_JSON])), key) if _JSON in parts else None
+            return as_label(found, f"{key} in the .json")
         chosen = key.lower() if key is not None else _CLASS
         if chosen in parts:
             return as_label(_text(_bytes(parts[chosen]), chosen), f".{chosen}")
@@ -177,16 +188,20 @@ def _text(content: bytes, suffix: str) -> str:
         raise BadReferenceError(f"expected a .{suffix} in UTF-8, found other bytes") from None
 
 
-def _from_json(content: bytes, key: str) -> str | None:
-    """The value at a dotted path of a JSON object, as a label."""
+def _object(content: bytes) -> Any:
+    """The content of a ``.json``."""
     try:
-        value: Any = json.loads(content)
+        return json.loads(content)
     except ValueError as error:
         raise BadReferenceError(f"expected a .json with an object, found {error}") from None
+
+
+def _value_at(value: Any, key: str) -> Any:
+    """The value at a dotted path of an object; None where there is none."""
     for name in key.split("."):
         if not isinstance(value, dict):
             raise BadReferenceError(f"expected an object with {name!r} in the .json, found {type(value).__name__}")
-        if name not in value:
+        value = value.get(name)
+        if value is None:
             return None
-        value = value[name]
-    return as_label(value, f"{key} in the .json")
+    return value

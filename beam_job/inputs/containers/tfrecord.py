@@ -8,14 +8,14 @@ import io
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any, BinaryIO, ClassVar, cast
+from typing import Any, BinaryIO, ClassVar, NamedTuple, cast
 
 from beam_job.core.errors import BadReferenceError, CorruptExampleError, EmptyFileError, ExampleError, InputError
 from beam_job.core.records import Content, ErrorRow, ExampleRef, PassedOver, Piece
 from beam_job.inputs.base import ExampleFiles
 from beam_job.inputs.containers.base import DAMAGED_STREAM, UNREADABLE, ContainerFormat, info_of, lost
 from beam_job.inputs.containers.example_proto import Features, parse_example
-from beam_job.inputs.containers.labels import as_id, as_label
+from beam_job.inputs.labels import as_id, as_label, kept_of
 from beam_job.runtime import storage
 from beam_job.runtime.framing import DamagedRecord, salvaged_records
 from beam_job.runtime.storage import FileInfo
@@ -34,6 +34,13 @@ _NAMED = re.compile(r".*(\.tfrecords?(-[^/]*)?(\.gz)?|-[^/]+-of-\d{5}(\.gz)?)", 
 _GZIP = b"\x1f\x8b"
 
 
+class _Labels(NamedTuple):
+    """What TFDS says of labels: the names that integers are numbers of, and whether an example has a list of them."""
+
+    names: Sequence[str] | None
+    are_lists: bool
+
+
 class TFRecord(ContainerFormat):
     """Records of TFRecord files, each a ``tf.train.Example``; a file is a piece.
 
@@ -42,27 +49,35 @@ class TFRecord(ContainerFormat):
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".tfrecord", ".tfrecords", ".tfrecord.gz")
-    takes: ClassVar[frozenset[str]] = frozenset({"image_column", "text_column", "label_column", "id_column"})
+    takes: ClassVar[frozenset[str]] = frozenset(
+        {"image_column", "text_column", "label_column", "id_column", "keep_columns"}
+    )
 
     @classmethod
     def is_named(cls, path: str) -> bool:
         return bool(_NAMED.fullmatch(path.lower()))
 
     def vocabulary(self, info: FileInfo) -> Sequence[str] | None:
+        described = self._described(info)
+        return described.names if described else None
+
+    def _described(self, info: FileInfo) -> _Labels | None:
+        """What TFDS says of the labels beside a file, or None where it says nothing, or nothing that is understood."""
         folder = storage.parent(info.path)
         try:
-            described = json.loads(storage.read_bytes(storage.join(folder, _FEATURES)))
-            features = described["featuresDict"]["features"]
-            keys = [name for name, feature in features.items() if feature["pythonClassName"].endswith(_CLASS_LABEL)]
+            content = json.loads(storage.read_bytes(storage.join(folder, _FEATURES)))
+            features = content["featuresDict"]["features"]
+            inner = {name: feature.get("sequence", {}).get("feature", feature) for name, feature in features.items()}
+            keys = [name for name, feature in inner.items() if feature["pythonClassName"].endswith(_CLASS_LABEL)]
             key = self.columns.label_column or next(name for name in _LABEL_KEYS if name in keys)
             text = storage.read_bytes(storage.join(folder, _NAMES.format(key))).decode("utf-8")
+            return _Labels(text.removesuffix("\n").split("\n"), "sequence" in features[key])
         except FileNotFoundError:
             return None
         except UNREADABLE:
             raise
         except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration):
             return None
-        return text.removesuffix("\n").split("\n")
 
     def check_examples(self, infos: Sequence[FileInfo], files: ExampleFiles) -> None:
         for info in infos:
@@ -84,7 +99,7 @@ class TFRecord(ContainerFormat):
     def members(
         self, piece: Piece, files: ExampleFiles, contents: bool = True, request_bytes: int = storage.STREAMED_BYTES
     ) -> Iterator[Content | PassedOver]:
-        names = self.vocabulary(info_of(piece))
+        labels = self._described(info_of(piece)) or _Labels(None, False)
         with storage.open_stream(info_of(piece), request_bytes) as file:
             records = enumerate(salvaged_records(_plain(file)))
             while True:
@@ -100,11 +115,9 @@ class TFRecord(ContainerFormat):
                 if isinstance(record, DamagedRecord):
                     yield lost(piece, f"record {number}", f"a part of the file is lost: {record.problem}")
                 else:
-                    yield self._content(piece, number, record, files, names)
+                    yield self._content(piece, number, record, files, labels)
 
-    def _content(
-        self, piece: Piece, number: int, record: bytes, files: ExampleFiles, names: Sequence[str] | None
-    ) -> Content:
+    def _content(self, piece: Piece, number: int, record: bytes, files: ExampleFiles, labels: _Labels) -> Content:
         ref = ExampleRef(f"{piece.name}/{number}", piece.uri, version=piece.version, member=f"tfrecord:{number}")
         try:
             features = parse_example(record)
@@ -115,7 +128,13 @@ class TFRecord(ContainerFormat):
                 ref = dataclasses.replace(ref, id=as_id(_one(features, self.columns.id_column)))
             key = self.columns.label_column or next((name for name in _LABEL_KEYS if name in features), None)
             if key is not None:
-                ref = dataclasses.replace(ref, label=as_label(_one(features, key), key, names))
+                values = features.get(key, ())
+                label = as_label(
+                    values if labels.are_lists or len(values) > 1 else _one(features, key), key, labels.names
+                )
+                ref = dataclasses.replace(ref, label=label)
+            if self.columns.kept:
+                ref = dataclasses.replace(ref, kept=kept_of(_row(features), self.columns.kept))
             content = self._content_key(features, files)
             value = _one(features, content) if content is not None else None
             if not isinstance(value, bytes):
@@ -137,6 +156,11 @@ def _plain(file: BinaryIO) -> BinaryIO:
     """The records of a file, which may be compressed by gzip."""
     compressed = isinstance(file, io.BufferedReader) and file.peek(len(_GZIP)).startswith(_GZIP)
     return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if compressed else file
+
+
+def _row(features: Features) -> dict[str, Any]:
+    """Feature to its value, or to its values where they are several."""
+    return {name: values[0] if len(values) == 1 else (list(values) or None) for name, values in features.items()}
 
 
 def _one(features: Features, name: str) -> Any:

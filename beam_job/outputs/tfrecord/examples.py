@@ -12,8 +12,13 @@ protobuf's (protobuf.dev/programming-guides/encoding).
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from beam_job.core.labels import LabelKind, StoredLabel
 from beam_job.core.records import FeatureRecord, Float32Array
 
 # Tags of length-delimited fields: field number << 3 | wire type 2.
@@ -22,46 +27,75 @@ _FIELD_2 = b"\x12"
 _BYTES_LIST, _FLOAT_LIST, _INT64_LIST = b"\x0a", b"\x12", b"\x1a"
 
 
-def pack_example(record: FeatureRecord) -> bytes:
-    """The record as a ``tf.train.Example`` with its features, ``id`` (UTF-8 bytes) and ``label`` (int64).
+def pack_example(record: FeatureRecord, kept: Sequence[str] = ()) -> bytes:
+    """The record as a ``tf.train.Example``.
+
+    It has the features, ``id`` (UTF-8 bytes), the label, which is ``label`` (int64), ``labels`` (int64, any number of
+    them) or ``target`` (float32), and the columns that are kept (UTF-8 bytes).
 
     Args:
       record: The record; its arrays are stored row-major ("C" order), their shapes are in the metadata.
+      kept: The names of the columns that are kept.
 
     Returns:
       The serialized message.
     """
     entries = {name: _float_list(values) for name, values in record.features.items()}
-    entries["id"] = _delimited(_BYTES_LIST, _delimited(_FIELD_1, record.id.encode("utf-8")))
-    entries["label"] = _delimited(_INT64_LIST, _delimited(_FIELD_1, _varint(record.label & 0xFFFFFFFFFFFFFFFF)))
+    entries |= {name: _text(value) for name, value in zip(kept, record.kept, strict=True)}
+    entries["id"] = _text(record.id)
+    if isinstance(record.label, float):
+        entries["target"] = _float_list(np.array([record.label]))
+    elif isinstance(record.label, tuple):
+        entries["labels"] = _int64_list(record.label)
+    else:
+        entries["label"] = _int64_list((record.label,))
     body = b"".join(_entry(name, entries[name]) for name in sorted(entries))
     return _delimited(_FIELD_1, body)
 
 
-def unpack_example(data: bytes) -> FeatureRecord:
+def unpack_example(data: bytes, kept: Sequence[str] = ()) -> FeatureRecord:
     """The record that :func:`pack_example` encoded, with its features flattened.
+
+    Args:
+      data: The serialized message.
+      kept: The names of the columns that are kept.
 
     Raises:
       ValueError: the bytes are not such an example.
     """
-    example_id, label, features = "", None, {}
+    texts: dict[str, str] = {}
+    features: dict[str, Float32Array] = {}
+    label: StoredLabel | None = None
     try:
         for entry in _fields(_only_field(data)):
-            name, feature = _fields(entry)
-            content = _only_field(feature)
+            encoded, feature = _fields(entry)
+            name, content = encoded.decode("utf-8"), _only_field(feature)
             values = _only_field(content) if content else b""
             if feature[:1] == _FLOAT_LIST:
-                features[name.decode("utf-8")] = np.frombuffer(values, "<f4")
+                features[name] = np.frombuffer(values, "<f4")
             elif feature[:1] == _BYTES_LIST:
-                example_id = values.decode("utf-8")
+                texts[name] = values.decode("utf-8")
             else:
-                number, _ = _read_varint(values, 0)
-                label = number - (1 << 64) if number >> 63 else number
+                numbers = tuple(_integers(values))
+                label = numbers if name == LabelKind.MULTI.field else numbers[0]
+        if LabelKind.TARGET.field in features:
+            label = float(features.pop(LabelKind.TARGET.field)[0])
     except IndexError:
         raise ValueError("an example that is truncated") from None
-    if not example_id or label is None:
+    if not texts.get("id") or label is None:
         raise ValueError("an example without an id or a label")
-    return FeatureRecord(example_id, label, features)
+    try:
+        return FeatureRecord(texts["id"], label, features, tuple(texts[name] for name in kept))
+    except KeyError as error:
+        raise ValueError(f"an example without the column {error}") from None
+
+
+def _integers(values: bytes) -> Iterator[int]:
+    """The numbers of an int64 list, packed."""
+    place = 0
+    while place < len(values):
+        number, place = _read_varint(values, place)
+        yield number - (1 << 64) if number >> 63 else number
 
 
 def _only_field(data: bytes) -> bytes:
@@ -98,7 +132,16 @@ def _entry(name: str, feature: bytes) -> bytes:
     return _delimited(_FIELD_1, _delimited(_FIELD_1, name.encode("utf-8")) + _delimited(_FIELD_2, feature))
 
 
-def _float_list(values: Float32Array) -> bytes:
+def _text(value: str) -> bytes:
+    return _delimited(_BYTES_LIST, _delimited(_FIELD_1, value.encode("utf-8")))
+
+
+def _int64_list(values: Iterable[int]) -> bytes:
+    packed = b"".join(_varint(value & 0xFFFFFFFFFFFFFFFF) for value in values)
+    return _delimited(_INT64_LIST, _delimited(_FIELD_1, packed) if packed else b"")
+
+
+def _float_list(values: npt.NDArray[np.floating[Any]]) -> bytes:
     raw = np.ascontiguousarray(values, "<f4").tobytes()
     return _delimited(_FLOAT_LIST, _delimited(_FIELD_1, raw) if raw else b"")
 

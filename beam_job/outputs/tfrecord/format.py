@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, BinaryIO, ClassVar
 
 from beam_job.core import naming
+from beam_job.core.labels import LabelKind
 from beam_job.core.records import FeatureRecord, Shape
 from beam_job.outputs.base import RecordSchema, ShardFormat, SplitFiles
-from beam_job.outputs.metadata.tfds import dataset_info_json, features_json
+from beam_job.outputs.metadata.tfds import dataset_info_json, features_json, label_files
 from beam_job.outputs.metadata.tfx import schema_pbtxt
 from beam_job.outputs.tfrecord.examples import pack_example, unpack_example
 from beam_job.runtime.framing import frame, read_records
@@ -18,35 +19,36 @@ _PARSERS = 4
 
 
 class _Writer:
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
+    def __init__(self, file: IO[bytes], kept: Sequence[str]) -> None:
+        self._file, self._kept = file, kept
 
     def add(self, record: FeatureRecord) -> None:
-        self._file.write(frame(pack_example(record)))
+        self._file.write(frame(pack_example(record, self._kept)))
 
     def finish(self) -> None:
         """Nothing is left to write."""
 
 
 class TFRecord(ShardFormat):
-    """Uncompressed TFRecord files of ``tf.train.Example``: the features, ``id`` and ``label``."""
+    """Uncompressed TFRecord files of ``tf.train.Example``: the features, ``id``, the label and what is kept."""
 
     suffix: ClassVar[str] = ".tfrecord"
 
     @classmethod
     def writer(cls, file: IO[bytes], schema: RecordSchema) -> _Writer:
-        return _Writer(file)
+        return _Writer(file, schema.kept)
 
     @classmethod
     def read(cls, file: BinaryIO, schema: RecordSchema) -> Iterator[FeatureRecord]:
-        return map(unpack_example, read_records(file))
+        return (unpack_example(data, schema.kept) for data in read_records(file))
 
     @classmethod
     def reader_files(cls, source: str, schema: RecordSchema, splits: Mapping[str, SplitFiles]) -> dict[str, str]:
         return {
-            naming.DATASET_INFO: dataset_info_json(source, cls.suffix.removeprefix("."), splits),
+            naming.DATASET_INFO: dataset_info_json(source, cls.suffix.removeprefix("."), schema, splits),
             naming.FEATURES: features_json(schema),
             naming.SCHEMA: schema_pbtxt(schema),
+            **label_files(schema),
         }
 
     @classmethod
@@ -58,7 +60,11 @@ class TFRecord(ShardFormat):
             else tf.io.FixedLenFeature(shape, tf.float32)
             for name, shape in schema.features.items()
         }
-        fields["label"] = tf.io.FixedLenFeature([], tf.int64)
+        fields[schema.label_kind.field] = {
+            LabelKind.CLASS: tf.io.FixedLenFeature([], tf.int64),
+            LabelKind.MULTI: tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64),
+            LabelKind.TARGET: tf.io.FixedLenFeature([], tf.float32),
+        }[schema.label_kind]
 
         def parse(serialized: Any) -> Any:
             parsed = tf.io.parse_example(serialized, fields)

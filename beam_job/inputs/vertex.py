@@ -1,0 +1,71 @@
+"""The import files of Vertex AI: CSV files without a header, and JSONL files with a structure of their own.
+
+The formats are those of cloud.google.com/vertex-ai/docs/image-data/classification/prepare-data and its sibling for
+texts.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from beam_job.inputs.tables import BadRow, Row, Span
+
+# What Vertex AI calls the splits, and what they are called otherwise; UNASSIGNED is none.
+_ML_USES = {
+    "train": "train",
+    "training": "train",
+    "validate": "validation",
+    "validation": "validation",
+    "test": "test",
+    "unassigned": None,
+}
+_ML_USE = "aiplatform.googleapis.com/ml_use"
+_URIS, _TEXT = ("imagegcsuri", "textgcsuri", "audiogcsuri"), "textcontent"
+_ONE, _MANY, _NAME = "classificationannotation", "classificationannotations", "displayName"
+
+
+def is_csv(first_line: str) -> bool:
+    """Whether a CSV begins with an example rather than with the names of its columns."""
+    cells = [cell.strip() for cell in next(csv.reader([first_line]), [])]
+    if cells and cells[0].lower() in ("", *_ML_USES):
+        cells = cells[1:]
+    return bool(cells) and cells[0].startswith("gs://")
+
+
+def csv_rows(lines: Iterable[str]) -> Iterator[tuple[int, Row | BadRow, Span]]:
+    """Line number and row of the rows ``[ML_USE,]URI[,LABEL...]``; several labels are a list."""
+    reader = csv.reader(lines, skipinitialspace=True)
+    for found in reader:
+        cells = [cell.strip() for cell in found]
+        if not any(cells):
+            continue
+        split = None
+        if cells[0].lower() in ("", *_ML_USES):
+            split, cells = _ML_USES.get(cells[0].lower()), cells[1:]
+        labels = [cell for cell in cells[1:] if cell]
+        label = labels if len(labels) > 1 else next(iter(labels), None)
+        yield reader.line_num, {"uri": next(iter(cells), None), "label": label, "split": split}, None
+
+
+def plain_row(row: Row) -> Row:
+    """A row of a JSONL file with the names of a manifest, if it is one of Vertex AI; otherwise the row itself.
+
+    Args:
+      row: Its names in lower case.
+    """
+    uri = next((row[name] for name in _URIS if name in row), None)
+    text = row.get(_TEXT)
+    if (uri is None and text is None) or not {_ONE, _MANY, "dataitemresourcelabels"} & row.keys():
+        return row
+    resources = row.get("dataitemresourcelabels")
+    use = str(resources.get(_ML_USE, "")).lower() if isinstance(resources, Mapping) else ""
+    many = row.get(_MANY)
+    label: Any = _display_name(row.get(_ONE)) if many is None else [_display_name(one) for one in many or ()]
+    content = {"uri": uri} if text is None else {"text": text}
+    return {**content, "label": label, "split": _ML_USES.get(use)}
+
+
+def _display_name(annotation: Any) -> Any:
+    return annotation.get(_NAME) if isinstance(annotation, Mapping) else None

@@ -1,0 +1,230 @@
+"""Manifests as other tools write them: Vertex AI, Hugging Face's imagefolder, COCO."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pandas as pd
+import pytest
+from PIL import Image
+
+import beam_job
+from beam_job.core.errors import InputError
+from beam_job.core.records import ExampleRef, PassedOver
+from beam_job.inputs.base import Columns, ExampleFiles, Listing, all_entries
+from beam_job.inputs.selection import open_source
+from tests.support.datasets import records_of
+from tests.support.images import jpeg, photograph
+
+IMAGES = ExampleFiles(frozenset({".jpg", ".png"}), lambda head: head.startswith(b"\xff\xd8"))
+TEXTS = ExampleFiles(frozenset({".txt"}), lambda head: True, texts=True)
+
+
+def entries(path: Path | str, files: ExampleFiles = IMAGES, **columns: Any) -> list[ExampleRef | PassedOver]:
+    source = open_source(str(path), Columns(**columns))
+    assert isinstance(source, Listing)
+    source.check()
+    return list(all_entries(source, files))
+
+
+def refs(path: Path | str, files: ExampleFiles = IMAGES, **columns: Any) -> list[ExampleRef]:
+    return [entry for entry in entries(path, files, **columns) if isinstance(entry, ExampleRef)]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Four photographs."""
+    for number in range(4):
+        (tmp_path / f"{number}.jpg").write_bytes(jpeg(photograph(40, 40, number)))
+    return tmp_path
+
+
+def test_a_csv_of_vertex_ai(tmp_path: Path) -> None:
+    rows = (
+        "training,gs://bucket/one.jpg,daisy",
+        "gs://bucket/two.jpg,tulip,rose",
+        '"TEST","gs://bucket/a b, c.jpg"',
+        "UNASSIGNED,gs://bucket/four.jpg,daisy",
+        "validation,gs://bucket/five.jpg,,",
+        "",
+        ",gs://bucket/six.jpg,daisy",
+    )
+    (tmp_path / "import.csv").write_text("\n".join(rows))
+    assert [(ref.uri.rpartition("/")[2], ref.split, ref.label) for ref in refs(tmp_path / "import.csv")] == [
+        ("one.jpg", "train", "daisy"),
+        ("two.jpg", None, ("tulip", "rose")),
+        ("a b, c.jpg", "test", None),
+        ("four.jpg", None, "daisy"),
+        ("five.jpg", "validation", None),
+        ("six.jpg", None, "daisy"),
+    ]
+
+
+def test_a_jsonl_of_vertex_ai(tmp_path: Path) -> None:
+    use = {"aiplatform.googleapis.com/ml_use": "training"}
+    one = {
+        "imageGcsUri": "gs://bucket/one.jpg",
+        "classificationAnnotation": {"displayName": "daisy", "annotationResourceLabels": {"x": "y"}},
+        "dataItemResourceLabels": use,
+    }
+    many = {
+        "imageGcsUri": "gs://bucket/two.jpg",
+        "classificationAnnotations": [{"displayName": "daisy"}, {"displayName": "tulip"}],
+        "dataItemResourceLabels": {"aiplatform.googleapis.com/ml_use": "test"},
+    }
+    nothing = {"imageGcsUri": "gs://bucket/three.jpg", "dataItemResourceLabels": {}}
+    (tmp_path / "import.jsonl").write_text("\n".join(map(json.dumps, (one, many, nothing))))
+    assert [(ref.uri, ref.split, ref.label) for ref in refs(tmp_path / "import.jsonl")] == [
+        ("gs://bucket/one.jpg", "train", "daisy"),
+        ("gs://bucket/two.jpg", "test", ("daisy", "tulip")),
+        ("gs://bucket/three.jpg", None, None),
+    ]
+    text = {"textContent": "it is good", "classificationAnnotation": {"displayName": "pos"}}
+    (tmp_path / "texts.jsonl").write_text(json.dumps(text))
+    assert [(ref.text, ref.label) for ref in refs(tmp_path / "texts.jsonl", TEXTS)] == [("it is good", "pos")]
+
+
+def hugging_face(folder: Path, suffix: str, rows: list[dict[str, Any]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, row in enumerate(rows):
+        place = folder / row["file_name"]
+        place.parent.mkdir(exist_ok=True)
+        Image.fromarray(photograph(40, 40, number)).save(place)
+    table = pd.DataFrame(rows)
+    if suffix == "csv":
+        table.to_csv(folder / "metadata.csv", index=False)
+    elif suffix == "jsonl":
+        table.to_json(folder / "metadata.jsonl", orient="records", lines=True)
+    else:
+        table.to_parquet(folder / "metadata.parquet")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_an_imagefolder_is_what_datasets_loads(tmp_path: Path, suffix: str, small_model: dict[str, str]) -> None:
+    rows = [{"file_name": f"sub/{number}.png", "label": f"l{number % 2}", "city": f"c{number}"} for number in range(3)]
+    for split in ("train", "test"):
+        hugging_face(tmp_path / "data" / split, suffix, rows if split == "train" else rows[:2])
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))
+    expected = {(split, row["city"], row["label"]) for split in loaded for row in loaded[split].remove_columns("image")}
+    found = refs(tmp_path / "data")
+    assert {(ref.split, f"c{Path(ref.uri).stem}", ref.label) for ref in found} == expected
+    assert [ref.id for ref in found] == [f"test/sub/{n}.png" for n in (0, 1)] + [
+        f"train/sub/{n}.png" for n in (0, 1, 2)
+    ]
+    result = beam_job.extract(str(tmp_path / "data"), str(tmp_path / "out"), keep_columns="city", **small_model)
+    assert result.records == 5
+    assert any("rows of test/metadata" in note for note in result.notes)
+    assert set(records_of(tmp_path / "out")) == {ref.id for ref in found}
+
+
+def test_files_of_an_imagefolder_without_a_row_are_counted(photos: Path) -> None:
+    (photos / "metadata.csv").write_text("file_name,label\n0.jpg,a\n1.jpg,b\nmissing.jpg,a\n")
+    found = entries(photos)
+    assert [entry.id for entry in found if isinstance(entry, ExampleRef)] == ["0.jpg", "1.jpg", "missing.jpg"]
+    assert [entry.kind for entry in found if isinstance(entry, PassedOver)] == ["without a row in metadata.csv"] * 2
+
+
+def coco(folder: Path, images: dict[int, str], shown: list[tuple[int, int]]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "info": {"year": 2017},
+        "images": [{"id": key, "file_name": name, "height": 40, "width": 40} for key, name in images.items()],
+        "annotations": [
+            {
+                "id": number,
+                "image_id": image,
+                "category_id": category,
+                "bbox": [1, 2, 10, 20],
+                "segmentation": [[1.0, 2.0, 3.0, 4.0]],
+                "iscrowd": 0,
+            }
+            for number, (image, category) in enumerate(shown)
+        ],
+        "categories": [{"id": 18, "name": "dog"}, {"id": 1, "name": "person"}, {"id": 17, "name": "cat"}],
+    }
+    path = folder / "instances_val2017.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_annotations_of_coco(tmp_path: Path, small_model: dict[str, str]) -> None:
+    pictures = tmp_path / "val2017"
+    pictures.mkdir()
+    for number in range(4):
+        (pictures / f"{number}.jpg").write_bytes(jpeg(photograph(40, 40, number)))
+    path = coco(
+        tmp_path / "annotations",
+        {139: "0.jpg", 285: "1.jpg", 632: "2.jpg", 724: "3.jpg"},
+        [(139, 17), (139, 18), (139, 17), (285, 1), (632, 18)],
+    )
+    found = refs(path)
+    assert [(ref.id, ref.uri, ref.label) for ref in found] == [
+        ("0.jpg", str(pictures / "0.jpg"), ("cat", "dog")),
+        ("1.jpg", str(pictures / "1.jpg"), ("person",)),
+        ("2.jpg", str(pictures / "2.jpg"), ("dog",)),
+        ("3.jpg", str(pictures / "3.jpg"), ()),
+    ]
+    assert [ref.id for ref in refs(path, id_column="image_id")] == ["139", "285", "632", "724"]
+    beam_job.extract(str(path), str(tmp_path / "out"), **small_model)
+    assert (tmp_path / "out/label.labels.txt").read_text().split() == ["person", "cat", "dog"]
+    assert beam_job.verify(str(tmp_path / "out")).problems == ()
+    (tmp_path / "elsewhere").mkdir()
+    for picture in pictures.iterdir():
+        picture.rename(tmp_path / "elsewhere" / picture.name)
+    assert refs(path, root=str(tmp_path / "elsewhere"))[0].uri == str(tmp_path / "elsewhere" / "0.jpg")
+
+
+def test_an_export_of_coco_with_splits(tmp_path: Path) -> None:
+    for split in ("train", "valid"):
+        path = coco(tmp_path / split, {1: "0.jpg"}, [(1, 17)])
+        path.rename(path.with_name("_annotations.coco.json"))
+        (tmp_path / split / "0.jpg").write_bytes(jpeg(photograph(40, 40, 0)))
+    assert [(ref.id, ref.split, ref.label) for ref in refs(tmp_path)] == [
+        ("train/0.jpg", "train", ("cat",)),
+        ("valid/0.jpg", "valid", ("cat",)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"images": []}',
+        "[1]",
+        "{",
+        '{"images": [], "annotations": [{"image_id": 1, "category_id": 3}], "categories": []}',
+    ],
+    ids=["parts", "list", "cut", "category"],
+)
+def test_other_json_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(InputError, match="Expected the annotations of COCO"):
+        refs(tmp_path / "x.json")
+
+
+def test_columns_of_a_manifest_that_are_called_otherwise(photos: Path) -> None:
+    (photos / "a.csv").write_text("picture,kind,key,more\n0.jpg,x,one,1\n1.jpg,y,two,2\n")
+    found = refs(photos / "a.csv", image_column="Picture", label_column="kind", id_column="key")
+    assert [(ref.id, Path(ref.uri).name, ref.label) for ref in found] == [("one", "0.jpg", "x"), ("two", "1.jpg", "y")]
+    (photos / "b.csv").write_text("path,category\n0.jpg,x\n")
+    source = open_source(str(photos / "b.csv"))
+    assert source.check() == ["the column 'path' is taken as the paths", "the column 'category' is taken as the label"]
+    (photos / "c.csv").write_text("path,filename\n0.jpg,x\n")
+    with pytest.raises(InputError, match="name the column that holds the paths with --image_column"):
+        refs(photos / "c.csv")
+    with pytest.raises(InputError, match="Expected a column 'knid' in the manifest"):
+        refs(photos / "a.csv", image_column="picture", label_column="knid")
+
+
+def test_the_root_of_relative_paths(photos: Path, tmp_path: Path) -> None:
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "a.csv").write_text(f"uri,label\n0.jpg,x\n{photos / '1.jpg'},y\n")
+    assert [(ref.id, ref.uri) for ref in refs(lists / "a.csv", root=str(photos))] == [
+        ("0.jpg", str(photos / "0.jpg")),
+        ("1.jpg", str(photos / "1.jpg")),
+    ]
+    with pytest.raises(InputError, match="--root goes with a manifest"):
+        refs(photos, root=str(photos))
