@@ -27,7 +27,7 @@ class SourceOptions:
     input: str = option(
         "The examples: a directory with a folder per class, a glob, a manifest (.csv or .jsonl with the columns uri or "
         "text, and label, id, split, group; only one of the first two is required; or a .json of COCO), a .txt file "
-        "with a text per line, or tar, zip, Parquet or TFRecord files. Local paths and gs:// URLs.",
+        "with a text per line, or tar, zip, Parquet or TFRecord files. Local paths, and URLs of gs:// and https://.",
         metavar="IN",
     )
     text_column: str | None = option(

@@ -25,7 +25,11 @@ class TextLines(Listing):
 
     @classmethod
     def matches(cls, path: str) -> bool:
-        return path.lower().endswith(".txt") and not is_glob(path) and not storage.is_directory(path)
+        return (
+            storage.without_query(path).lower().endswith(".txt")
+            and not is_glob(path)
+            and not storage.is_directory(path)
+        )
 
     def check(self) -> list[str]:
         if not storage.exists(self.path):

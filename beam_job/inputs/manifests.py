@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import posixpath
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
@@ -53,7 +54,7 @@ class Manifest(Listing):
 
     @classmethod
     def matches(cls, path: str) -> bool:
-        lower = path.lower()
+        lower = storage.without_query(path).lower()
         if lower.endswith((_CSV, _JSONL)) or (lower.endswith(_COCO) and not is_glob(path) and storage.exists(path)):
             return True
         # A Parquet file is a manifest if it names files, and a container if it has the examples themselves.
@@ -160,8 +161,12 @@ class Manifest(Listing):
         return ManifestColumns(self.columns)
 
     @property
+    def _suffix(self) -> str:
+        return posixpath.splitext(storage.without_query(self.path))[1].lower()
+
+    @property
     def _is_coco(self) -> bool:
-        return self.path.lower().endswith(_COCO)
+        return self._suffix == _COCO
 
     @functools.cached_property
     def _root(self) -> str:
@@ -175,15 +180,14 @@ class Manifest(Listing):
 
     def _rows(self) -> Iterator[tuple[int, Row | BadRow, Span]]:
         """Line number, row and place."""
-        lower = self.path.lower()
-        if lower.endswith(_PARQUET):
+        if self._suffix == _PARQUET:
             yield from parquet_rows(self.path, self._names.read())
         elif self._is_coco:
             yield from coco_rows(storage.info_of(self.path))
         else:
             with storage.open_read(self.path) as file:
                 lines = Lines(file)
-                yield from self._csv_rows(lines) if lower.endswith(_CSV) else _jsonl_rows(lines)
+                yield from self._csv_rows(lines) if self._suffix == _CSV else _jsonl_rows(lines)
 
     def _csv_rows(self, lines: Lines) -> Iterator[tuple[int, Row | BadRow, Span]]:
         first = next(iter(lines), "")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -16,8 +18,9 @@ from beam_job.core.errors import InputError
 from beam_job.core.records import ExampleRef, PassedOver
 from beam_job.inputs.base import Columns, ExampleFiles, Listing, all_entries
 from beam_job.inputs.selection import open_source
-from tests.support.datasets import records_of
+from tests.support.datasets import error_rows_of, records_of
 from tests.support.images import jpeg, photograph
+from tests.support.web import serve_web
 
 IMAGES = ExampleFiles(frozenset({".jpg", ".png"}), lambda head: head.startswith(b"\xff\xd8"))
 TEXTS = ExampleFiles(frozenset({".txt"}), lambda head: True, texts=True)
@@ -228,3 +231,40 @@ def test_the_root_of_relative_paths(photos: Path, tmp_path: Path) -> None:
     ]
     with pytest.raises(InputError, match="--root goes with a manifest"):
         refs(photos, root=str(photos))
+
+
+@pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "whole"])
+def test_examples_on_a_web_server(tmp_path: Path, small_model: dict[str, str], ranges: bool) -> None:
+    """A manifest there, with paths relative to it, and containers: the same features as from the disk."""
+    root = tmp_path / "photos"
+    for label in ("cat", "dog"):
+        (root / label).mkdir(parents=True)
+        for number in range(3):
+            (root / label / f"{number}.jpg").write_bytes(jpeg(photograph(40, 40, number + len(label))))
+    rows = [f"{path.relative_to(root)},{path.parent.name}" for path in sorted(root.rglob("*.jpg"))]
+    (root / "rows.csv").write_text("\n".join(["uri,label", *rows, "missing.jpg,cat"]))
+    for kind, base in (("tar", "gztar"), ("zip", "zip")):
+        made = shutil.make_archive(str(tmp_path / f"0{kind}"), base, root)
+        shutil.move(made, root / f"set-0.{'tar.gz' if kind == 'tar' else kind}")
+    table = {"image": [path.read_bytes() for path in sorted(root.rglob("*.jpg"))], "label": ["cat"] * 3 + ["dog"] * 3}
+    pd.DataFrame(table).to_parquet(root / "set-0.parquet")
+    files: dict[str, bytes | str] = {f"/{path.relative_to(root)}": path.read_bytes() for path in root.rglob("*.*")}
+    options = {**small_model, "max_error_rate": 0.5}
+    with serve_web(files) as web:
+        web.ranges = ranges
+        for name in ("rows.csv", "set-{0..0}.tar.gz", "set-0.zip", "set-0.parquet?token=1"):
+            plain = name.partition("?")[0].replace("{0..0}", "0")
+            beam_job.extract(f"{web.url}/{name}", str(tmp_path / plain), **options)
+            beam_job.extract(str(root / plain), str(tmp_path / f"{plain}-disk"), **options)
+            found, expected = records_of(tmp_path / plain), records_of(tmp_path / f"{plain}-disk")
+            assert len(found) == 6
+            assert set(found) == set(expected)
+            for key, record in expected.items():
+                np.testing.assert_array_equal(found[key]["feature"], record["feature"])
+                assert found[key]["label"] == record["label"]
+        assert len(error_rows_of(tmp_path / "rows.csv")) == 1
+        assert web.secrets == []
+        asked = [(path, part) for method, path, part in web.requests if method == "GET" and "set-0" in path]
+        assert any(part for _, part in asked) == ranges or not ranges
+        with pytest.raises(InputError, match="There is no file at"):
+            beam_job.extract(f"{web.url}/no.tar", str(tmp_path / "no"), **options)

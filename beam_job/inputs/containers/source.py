@@ -9,6 +9,7 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar, NamedTuple
 
 from beam_job.core.errors import InputError
@@ -20,13 +21,14 @@ from beam_job.inputs.containers.registry import CONTAINER_FORMATS
 from beam_job.inputs.globs import is_glob
 from beam_job.runtime import storage
 from beam_job.runtime.storage import FileInfo
+from beam_job.runtime.threadmap import map_in_order
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _RANGE = re.compile(r"(\d+)\.\.(\d+)")
 # Folders that may hold containers: those of splits, and what Hugging Face calls the folder of its files.
 _PASSED_THROUGH = SPLIT_NAMES | {"data", "default"}
 _MOST_FILES = 1_000_000
-# So many files of a store are asked for one by one.
+# So many files of a store are asked for one by one, and at once.
 _ASKED_ONE_BY_ONE = 8
 # Files of a directory that tell whether it holds containers.
 _LOOKED_AT = 1000
@@ -134,14 +136,17 @@ class Containers(Container):
             found = {info.path: info for info in (*infos, *_named([name for name in expanded if not is_glob(name)]))}
         if not found:
             raise InputError(f"Expected files {' or '.join(self._format.suffixes)} at {path!r}, found none.")
-        return sorted(_File(storage.relative(place, root), info) for place, info in found.items())
+        return sorted(
+            _File(storage.relative(storage.without_query(place), root), info) for place, info in found.items()
+        )
 
 
 def _format_at(path: str) -> str | None:
     """The format of the containers at a path, if there are some: it names them, or is a directory of them."""
     formats = {name: CONTAINER_FORMATS.get(name) for name in CONTAINER_FORMATS}
     if not _is_directory(path):
-        return next((name for name, found in formats.items() if found.is_named(path)), None)
+        named = storage.without_query(path)
+        return next((name for name, found in formats.items() if found.is_named(named)), None)
     infos = [info for info in itertools.islice(_in_directory(path), _LOOKED_AT) if not _is_hidden(info)]
     if not all(_is_beside(info) or any(_is_container(info, found) for found in formats.values()) for info in infos):
         return None  # loose files, with an archive among them
@@ -212,20 +217,24 @@ def _is_beside(info: FileInfo) -> bool:
 
 
 def _named(paths: Sequence[str]) -> Iterator[FileInfo]:
-    """The files at some paths; where they are many in a store, by listing their folders.
+    """The files at some paths; where they are many in a store that lists its files, by listing their folders.
 
     Raises:
       InputError: there is no file at one.
     """
     listed: dict[str, FileInfo] = {}
-    if len(paths) > _ASKED_ONE_BY_ONE and not storage.is_local(paths[0]):
+    if len(paths) > _ASKED_ONE_BY_ONE and not storage.is_local(paths[0]) and not storage.is_web(paths[0]):
         for folder in sorted(set(map(storage.parent, paths))):
             listed.update((info.path, info) for info in storage.list_files(folder, recursive=False))
-    for path in paths:
+
+    def info_of(path: str) -> FileInfo:
         try:
-            yield listed[path] if listed else storage.info_of(path)
+            return listed[path] if listed else storage.info_of(path)
         except (FileNotFoundError, KeyError):
             raise InputError(f"There is no file at {path!r}.") from None
+
+    with ThreadPoolExecutor(_ASKED_ONE_BY_ONE, "beam-job-list") as pool:
+        yield from map_in_order(info_of, paths, pool, _ASKED_ONE_BY_ONE)
 
 
 def splits_of(names: Sequence[str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The only door to a filesystem: this machine's, Google Cloud Storage, and whatever else Beam knows.
+"""The only door to a filesystem: this machine's, Google Cloud Storage, web servers, and whatever else Beam knows.
 
 Errors are Python's own: FileNotFoundError, PermissionError, and OSError for the rest, on any filesystem. A file written
 here appears whole or not at all. Requests that fail for a transient reason are retried.
@@ -35,10 +35,12 @@ from beam_job.runtime.storage.paths import (
     is_allowed,
     is_below,
     is_local,
+    is_web,
     join,
     parent,
     relative,
     without_file_scheme,
+    without_query,
 )
 
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "is_below",
     "is_directory",
     "is_local",
+    "is_web",
     "join",
     "list_files",
     "list_folders",
@@ -76,5 +79,6 @@ __all__ = [
     "size_of",
     "version_of",
     "without_file_scheme",
+    "without_query",
     "write_bytes",
 ]

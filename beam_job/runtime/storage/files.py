@@ -10,20 +10,23 @@ from typing import IO, Any, BinaryIO, cast
 from beam_job.runtime.storage.base import COPY_BYTES, FileInfo, FileSystem, Ranges, spool
 from beam_job.runtime.storage.gcs import SCHEME, GcsFileSystem
 from beam_job.runtime.storage.local import LocalFileSystem
-from beam_job.runtime.storage.paths import is_local
+from beam_job.runtime.storage.paths import is_local, is_web
 from beam_job.runtime.storage.remote import RemoteFileSystem
+from beam_job.runtime.storage.web import WebFileSystem
 
 # A store is asked for so many bytes of a container at a time.
 STREAMED_BYTES = 64 << 20
 _TAIL_BYTES = 64 << 10
 # And for so many, if only its first examples are wanted.
 LOOKED_BYTES = 4 << 20
-_LOCAL, _GCS, _REMOTE = LocalFileSystem(), GcsFileSystem(), RemoteFileSystem()
+_LOCAL, _GCS, _WEB, _REMOTE = LocalFileSystem(), GcsFileSystem(), WebFileSystem(), RemoteFileSystem()
 
 
 def _filesystem(path: str) -> FileSystem:
     if is_local(path):
         return _LOCAL
+    if is_web(path):
+        return _WEB
     return _GCS if path.startswith(SCHEME) else _REMOTE
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 
+from beam_job.runtime.storage.paths import is_web
+
 WILDCARDS = re.compile(r"[*?\[]")
 _CLASS = re.compile(r"\[([!^]?)(\]?[^\]]*)\]")
 _NOT_HIDDEN = r"(?!\.)"
 
 
 def has_wildcards(path: str) -> bool:
-    """Whether a path is a pattern."""
-    return bool(WILDCARDS.search(path))
+    """Whether a path is a pattern; a URL of a web server, in which ``?`` begins a query, is none."""
+    return not is_web(path) and bool(WILDCARDS.search(path))
 
 
 def escape(path: str) -> str:

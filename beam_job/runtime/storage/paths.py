@@ -17,6 +17,20 @@ def is_local(path: str) -> bool:
     return not _SCHEME.match(path)
 
 
+def is_web(path: str) -> bool:
+    """Whether ``path`` is on a web server, which does not list its files."""
+    return path.startswith(("https://", "http://"))
+
+
+def without_query(path: str) -> str:
+    """``path`` without the query and the fragment that the URL of a web server may end with.
+
+    >>> without_query("https://host/a.tar?token=1"), without_query("/data/what?.csv")
+    ('https://host/a.tar', '/data/what?.csv')
+    """
+    return re.split("[?#]", path, maxsplit=1)[0] if is_web(path) else path
+
+
 def join(base: str, *parts: str) -> str:
     """``base`` and ``parts`` with one slash between them, on any filesystem."""
     if is_local(base):
