@@ -109,6 +109,7 @@ class DatasetLayout:
       passed_over: Kind to number of the files that are no examples, sorted by kind.
       origins: For shards by input, which piece each is made of; empty for shards by hash.
       shared: The folders that all examples in folders of containers share: their label is the folder below.
+      absent: The names in the vocabulary that no example has.
     """
 
     examples: Mapping[str, int]
@@ -117,6 +118,7 @@ class DatasetLayout:
     passed_over: Mapping[str, int] = dataclasses.field(default_factory=dict)
     origins: Mapping[ShardName, ShardOrigin] = dataclasses.field(default_factory=dict)
     shared: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
     @cached_property
     def total(self) -> int:
@@ -191,13 +193,16 @@ def make_layout(
         for split in splits
     }
     shared = shared_folders(tally.labels)
+    occurring = {name_below(label, len(shared)) for label in tally.labels}
+    vocabulary = numbering.vocabulary(occurring)
     return DatasetLayout(
         examples={split: tally.examples[split] for split in splits},
         shards=shards,
-        vocabulary=numbering.vocabulary({name_below(label, len(shared)) for label in tally.labels}),
+        vocabulary=vocabulary,
         passed_over={kind: tally.passed_over[kind] for kind in sorted(tally.passed_over)},
         origins=origins,
         shared=shared,
+        absent=tuple(name for name in vocabulary.names if name not in occurring),
     )
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from beam_job.core.labels import LabelKind
 from beam_job.extraction.layout import DatasetLayout, describe_passed_over
 
+_ABSENT_SHOWN = 5
+
 
 def all_notes(source: Iterable[str], layout: DatasetLayout, extras: Mapping[str, str]) -> list[str]:
     """Sentences without a capital letter and a full stop.
@@ -21,4 +23,7 @@ def all_notes(source: Iterable[str], layout: DatasetLayout, extras: Mapping[str,
         notes.append(describe_passed_over(layout.passed_over, extras))
     if not layout.vocabulary.names and layout.vocabulary.kind is not LabelKind.TARGET:
         notes.append("no example has a label")
+    elif layout.absent:
+        shown = ", ".join(layout.absent[:_ABSENT_SHOWN]) + (", ..." if len(layout.absent) > _ABSENT_SHOWN else "")
+        notes.append(f"{len(layout.absent):,} of {len(layout.vocabulary.names):,} labels do not occur: {shown}")
     return notes

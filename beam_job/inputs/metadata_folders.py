@@ -83,6 +83,5 @@ def _manifests_in(root: str) -> list[str]:
 
 
 def _manifest_in(folder: str) -> str | None:
-    return next(
-        (name for name in _NAMES if Manifest.matches(path := storage.join(folder, name)) and storage.exists(path)), None
-    )
+    paths = {name: storage.join(folder, name) for name in _NAMES}
+    return next((name for name, path in paths.items() if storage.exists(path) and Manifest.matches(path)), None)

@@ -63,30 +63,40 @@ class DamagedRecord:
     problem: str
 
 
-def salvaged_records(file: BinaryIO) -> Iterator[bytes | DamagedRecord]:
-    """The records of a file that can be read, and what is between them where some cannot.
+def salvaged_records(
+    file: BinaryIO, part: tuple[int, int] | None = None
+) -> Iterator[tuple[int, bytes | DamagedRecord]]:
+    """The records of a file that can be read, and what is between them where some cannot, each with its first byte.
 
     A record whose data are damaged is skipped. Where a length is damaged, the next record is found by the checksum of
     its length. What the file raises is raised here.
 
     Args:
-      file: Open at its start; only read forward.
+      file: Open at its start, or at that of the part; only read forward.
+      part: The first byte of a part of the file, and the first one behind it: the records that begin there. The end of
+        a record that began before the part is passed over.
     """
-    ahead, number = _Ahead(file), 0
-    while header := ahead.peek(_HEADER_BYTES):
-        length = _length_of(header)
+    start, end = part or (0, None)
+    ahead, number = _Ahead(file, start), 0
+    while start and ahead.peek(1) and not ahead.begins_record():
+        ahead.skip_to_header()
+    while (end is None or ahead.position < end) and (header := ahead.peek(_HEADER_BYTES)):
+        place, length = ahead.position, _length_of(header)
         if length is None:
             skipped = ahead.skip_to_header()
-            yield DamagedRecord(f"the length of record {number} is damaged, and {skipped} bytes were skipped")
+            yield place, DamagedRecord(f"the length of record {number} is damaged, and {skipped} bytes were skipped")
         else:
             ahead.take(_HEADER_BYTES)
             data, checksum = ahead.take(length), ahead.take(_CRC.size)
             if len(checksum) < _CRC.size:
-                yield DamagedRecord(f"the file ends within record {number}")
+                yield place, DamagedRecord(f"the file ends within record {number}")
                 return
             damaged = _CRC.unpack(checksum)[0] != masked_crc32c(data)
-            yield DamagedRecord(f"the checksum of record {number} is wrong") if damaged else data
+            yield place, DamagedRecord(f"the checksum of record {number} is wrong") if damaged else data
         number += 1
+    if end is not None and ahead.peek(1) and not ahead.begins_record():
+        # Whoever reads the next part passes over this too, and cannot know that a record is lost.
+        yield ahead.position, DamagedRecord(f"record {number} is damaged, or its length is")
 
 
 def _length_of(header: bytes) -> int | None:
@@ -100,10 +110,14 @@ def _length_of(header: bytes) -> int | None:
 
 
 class _Ahead:
-    """A file of which some bytes can be looked at before they are taken."""
+    """A file of which some bytes can be looked at before they are taken.
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    Attributes:
+      position: How many bytes of the file are behind.
+    """
+
+    def __init__(self, file: BinaryIO, position: int) -> None:
+        self._file, self.position = file, position
         self._next = b""
 
     def peek(self, count: int) -> bytes:
@@ -115,7 +129,24 @@ class _Ahead:
     def take(self, count: int) -> bytes:
         """The next bytes, which are then behind."""
         data, self._next = self._next[:count], self._next[count:]
-        return data + self._file.read(count - len(data)) if len(data) < count else data
+        if len(data) < count:
+            data += self._file.read(count - len(data))
+        self.position += len(data)
+        return data
+
+    def begins_record(self) -> bool:
+        """Whether a record begins here: a header behind which the data, or else the next header, are right.
+
+        Bytes within a record may look like a header, one place in four thousand million.
+        """
+        length = _length_of(self.peek(_HEADER_BYTES))
+        if length is None:
+            return False
+        whole = self.peek(2 * _HEADER_BYTES + length + _CRC.size)
+        data, rest = whole[_HEADER_BYTES : _HEADER_BYTES + length], whole[_HEADER_BYTES + length :]
+        following = rest[_CRC.size :]
+        is_right = rest[: _CRC.size] == _CRC.pack(masked_crc32c(data))
+        return is_right or not following or _length_of(following) is not None
 
     def skip_to_header(self) -> int:
         """Skips at least a byte, up to the next header of a record or the end; the number of bytes skipped."""

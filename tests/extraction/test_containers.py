@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
+import tensorflow as tf
+import webdataset
+from datasets.table import embed_table_storage
 from pyarrow import parquet
 
 import beam_job
@@ -24,6 +31,7 @@ from tests.support.images import jpeg, photograph, write_tree
 from tests.support.kills import KILLS, check_killed_runs
 from tests.support.portable import portable_runner
 from tests.support.tars import write_tar
+from tests.support.tfrecords import example
 
 Options = dict[str, Any]
 CLASSES = ("cat", "dog", "eel")
@@ -87,6 +95,62 @@ def test_features_are_those_of_loose_files(tmp_path: Path, options: Options) -> 
     assert names_of(tmp_path / "a") == names_of(tmp_path / "b")
     assert list(found) == [f"photos.tar.gz/{path.relative_to(tmp_path)}" for path in loose]
     assert beam_job.verify(str(tmp_path / "b")).problems == ()
+
+
+def by_webdataset(folder: Path, loose: list[Path]) -> dict[str, Path]:
+    with webdataset.TarWriter(str(folder / "set.tar")) as writer:
+        for number, path in enumerate(loose):
+            writer.write({"__key__": f"{number:04d}", "jpg": path.read_bytes(), "cls": path.parent.name.encode()})
+    return {f"set.tar/{number:04d}.jpg": path for number, path in enumerate(loose)}
+
+
+def by_zipfile(folder: Path, loose: list[Path]) -> dict[str, Path]:
+    with zipfile.ZipFile(folder / "set.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in loose:
+            archive.write(path, f"photos/{path.parent.name}/{path.name}")
+    return {f"set.zip/photos/{path.parent.name}/{path.name}": path for path in loose}
+
+
+def by_datasets(folder: Path, loose: list[Path]) -> dict[str, Path]:
+    names = sorted({path.parent.name for path in loose})
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
+    rows = {"image": [str(path) for path in loose], "label": [path.parent.name for path in loose]}
+    table = datasets.Dataset.from_dict(rows, features=features).with_format("arrow")
+    table.map(embed_table_storage, batched=True).to_parquet(folder / "set.parquet")
+    return {f"set.parquet/{number}": path for number, path in enumerate(loose)}
+
+
+def by_pandas(folder: Path, loose: list[Path]) -> dict[str, Path]:
+    rows = {"jpg": [path.read_bytes() for path in loose], "label": [path.parent.name for path in loose]}
+    pd.DataFrame(rows).to_parquet(folder / "set.parquet")
+    return {f"set.parquet/{number}": path for number, path in enumerate(loose)}
+
+
+def by_tensorflow(folder: Path, loose: list[Path]) -> dict[str, Path]:
+    with tf.io.TFRecordWriter(str(folder / "set.tfrecord.gz"), tf.io.TFRecordOptions("GZIP")) as writer:
+        for path in loose:
+            writer.write(example(image__encoded=path.read_bytes(), image__class__label=path.parent.name))
+    return {f"set.tfrecord.gz/{number}": path for number, path in enumerate(loose)}
+
+
+@pytest.mark.parametrize("write", [by_webdataset, by_zipfile, by_datasets, by_pandas, by_tensorflow])
+def test_every_format_gives_the_features_of_loose_files(
+    tmp_path: Path, options: Options, write: Callable[[Path, list[Path]], dict[str, Path]]
+) -> None:
+    root = tmp_path / "photos"
+    write_tree(root, 12, ())
+    folder = tmp_path / "container"
+    folder.mkdir()
+    paths = write(folder, sorted(root.rglob("*.jpg")))
+    beam_job.extract(str(root), str(tmp_path / "a"), **options)
+    beam_job.extract(str(folder), str(tmp_path / "b"), **options)
+    expected, found = records_of(tmp_path / "a"), records_of(tmp_path / "b")
+    assert set(found) == set(paths)
+    assert names_of(tmp_path / "a") == names_of(tmp_path / "b")
+    for name, path in paths.items():
+        record = expected[str(path.relative_to(root))]
+        np.testing.assert_array_equal(found[name]["feature"], record["feature"])
+        assert found[name]["label"] == record["label"]
 
 
 def test_every_example_is_a_record_or_a_row(tars: Path, tmp_path: Path, options: Options) -> None:

@@ -225,6 +225,17 @@ def test_a_label_of_another_kind_is_an_error_row(
     assert result.records + len(rows) == 6
 
 
+def test_labels_that_do_not_occur_are_told(images: Path, tmp_path: Path, options: Options) -> None:
+    """As with ImageNet's labels, which begin at 1."""
+    with tf.io.TFRecordWriter(str(tmp_path / "a.tfrecord")) as writer:
+        for number in range(3):
+            image = (images / f"{number}.jpg").read_bytes()
+            writer.write(example(image__encoded=image, image__class__label=number + 1))
+    result = beam_job.extract(str(tmp_path / "a.tfrecord"), str(tmp_path / "out"), **options)
+    assert "1 of 4 labels do not occur: 0" in result.notes
+    assert fields_of(tmp_path / "out", "label") == [[1], [2], [3]]
+
+
 def test_labels_get_other_names(images: Path, tmp_path: Path, options: Options) -> None:
     manifest = jsonl(tmp_path, images, [{"label": f"n0{number % 3}"} for number in range(5)] + [{"label": "n9"}])
     maps = {

@@ -15,6 +15,7 @@ import pytest
 from pyarrow import parquet
 
 from beam_job.inputs.base import Container
+from beam_job.inputs.containers import tfrecord
 from beam_job.inputs.selection import open_source
 from beam_job.runtime.downloads import Downloader
 from beam_job.runtime.framing import frame
@@ -114,3 +115,26 @@ def test_a_read_again_in_the_same_process_needs_no_directory(
     before = len(fetched)
     assert len(read(source)) == 60
     assert len(fetched) == before + 1
+
+
+def test_a_long_file_of_records_is_cut(
+    bucket: Bucket, fetched: list[tuple[str, int, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the record that lies across a cut is fetched for both parts."""
+    content = records()
+    url = bucket.write("containers/long.tfrecord", content)
+    monkeypatch.setattr(tfrecord, "_LONGEST_WHOLE", 2 * REQUEST)
+    monkeypatch.setattr(tfrecord, "_PART_BYTES", 2 * REQUEST)
+    source = open_source(url)
+    assert isinstance(source, Container)
+    pieces = source.pieces()
+    assert len(pieces) == 5
+    fetched.clear()
+    parts = [list(source.members(piece, IMAGES, request_bytes=REQUEST)) for piece in pieces]
+    assert [entry[1] for part in parts for entry in part if isinstance(entry, tuple)] == CONTENTS
+    ids = [entry[0].id for part in parts for entry in part if isinstance(entry, tuple)]
+    assert ids[0] == "long.tfrecord/0"
+    assert len(set(ids)) == len(ids)
+    assert all(parts)
+    assert sum(length for _, _, length in fetched) <= len(content) + 4 * (64 << 10)
+    assert len(fetched) <= 3 * len(pieces)

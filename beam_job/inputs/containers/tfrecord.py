@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import io
+import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -32,6 +33,8 @@ _FEATURES, _CLASS_LABEL, _NAMES = "features.json", "ClassLabel", "{}.labels.txt"
 # With the number of the file behind the suffix, as TFDS writes it, or without a suffix, as that of ImageNet.
 _NAMED = re.compile(r".*(\.tfrecords?(-[^/]*)?(\.gz)?|-[^/]+-of-\d{5}(\.gz)?)", re.DOTALL)
 _GZIP = b"\x1f\x8b"
+# A longer file is cut into parts of about so many bytes.
+_LONGEST_WHOLE, _PART_BYTES = 2 * storage.STREAMED_BYTES, storage.STREAMED_BYTES
 
 
 class _Labels(NamedTuple):
@@ -42,10 +45,11 @@ class _Labels(NamedTuple):
 
 
 class TFRecord(ContainerFormat):
-    """Records of TFRecord files, each a ``tf.train.Example``; a file is a piece.
+    """Records of TFRecord files, each a ``tf.train.Example``; a file is a piece, or several if it is long.
 
-    The id is the file's name and the number of the record, unless ``--id_column`` names a feature. Labels are numbers
-    or texts; in a directory of TensorFlow Datasets, numbers are those of the names that it has.
+    The id is the file's name and the number of the record, or its first byte if the file has several pieces, unless
+    ``--id_column`` names a feature. Labels are numbers or texts; in a directory of TensorFlow Datasets, numbers are
+    those of the names that it has.
     """
 
     suffixes: ClassVar[tuple[str, ...]] = (".tfrecord", ".tfrecords", ".tfrecord.gz")
@@ -79,10 +83,21 @@ class TFRecord(ContainerFormat):
         except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration):
             return None
 
+    def places(self, info: FileInfo) -> Iterator[str]:
+        """A long file that is not compressed is cut into parts of equal length; a record is in that of its start."""
+        if info.size <= _LONGEST_WHOLE or storage.read_range(info.path, 0, len(_GZIP)) == _GZIP:
+            yield ""
+            return
+        count = -(-info.size // _PART_BYTES)
+        ends = [info.size * number // count for number in range(count + 1)]
+        yield from (f"{first:016d}-{end:016d}" for first, end in itertools.pairwise(ends))
+
     def check_examples(self, infos: Sequence[FileInfo], files: ExampleFiles) -> None:
         for info in infos:
             with storage.open_stream(info, storage.LOOKED_BYTES) as file:
-                found = next((record for record in salvaged_records(_plain(file)) if isinstance(record, bytes)), None)
+                found = next(
+                    (record for _, record in salvaged_records(_plain(file)) if isinstance(record, bytes)), None
+                )
             if found is None:
                 continue
             try:
@@ -100,11 +115,12 @@ class TFRecord(ContainerFormat):
         self, piece: Piece, files: ExampleFiles, contents: bool = True, request_bytes: int = storage.STREAMED_BYTES
     ) -> Iterator[Content | PassedOver]:
         labels = self._described(info_of(piece)) or _Labels(None, False)
-        with storage.open_stream(info_of(piece), request_bytes) as file:
-            records = enumerate(salvaged_records(_plain(file)))
+        with _opened(piece, request_bytes) as file:
+            records = enumerate(_records(piece, file))
             while True:
                 try:
-                    number, record = next(records)
+                    number, (place, record) = next(records)
+                    number = place if piece.place else number
                 except StopIteration:
                     return
                 except UNREADABLE:
@@ -150,6 +166,25 @@ class TFRecord(ContainerFormat):
             return named if named in features else None
         usual = _TEXT_KEYS if files.texts else _CONTENT_KEYS
         return next((name for name in usual if name in features), None)
+
+
+def _opened(piece: Piece, request_bytes: int) -> BinaryIO:
+    """The file of a piece, at its start or that of its part."""
+    if not piece.place:
+        return storage.open_stream(info_of(piece), request_bytes)
+    first, end = _part(piece)
+    file = storage.open_random(info_of(piece), [(first, end - first)], request_bytes)
+    file.seek(first)
+    return file
+
+
+def _records(piece: Piece, file: BinaryIO) -> Iterator[tuple[int, bytes | DamagedRecord]]:
+    return salvaged_records(file, _part(piece)) if piece.place else salvaged_records(_plain(file))
+
+
+def _part(piece: Piece) -> tuple[int, int]:
+    first, end = map(int, piece.place.split("-"))
+    return first, end
 
 
 def _plain(file: BinaryIO) -> BinaryIO:
