@@ -25,6 +25,7 @@ class ExtractArguments(TypedDict, total=False):
     classes: Names | str | None
     max_per_class: int | None
     root: str | None
+    crops: bool
     keep_columns: Names | str | None
     labels: str | None
     splits: SplitFractions | str | None

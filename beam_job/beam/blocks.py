@@ -26,7 +26,8 @@ _FASTEST = 1  # level of zlib
 # dataclasses.astuple copies every value deeply, which for a million refs takes seconds.
 _NAMES = [field.name for field in dataclasses.fields(ExampleRef)]
 _fields = operator.attrgetter(*_NAMES)
-_LABEL, _KEPT = _NAMES.index("label"), _NAMES.index("kept")
+# The fields that may be tuples, which JSON does not have.
+_TUPLES = [_NAMES.index(name) for name in ("label", "kept", "box")]
 
 K = TypeVar("K")
 
@@ -54,10 +55,10 @@ def unpack(block: bytes) -> list[ExampleRef]:
 def unpack_all(block: bytes) -> tuple[list[ExampleRef], dict[str, int]]:
     """The refs of a block, in order, and kind to number of the files that were passed over."""
     rows, passed_over = json.loads(zlib.decompress(block))
-    for row in rows:  # JSON has no tuples
-        row[_KEPT] = tuple(row[_KEPT])
-        if isinstance(row[_LABEL], list):
-            row[_LABEL] = tuple(row[_LABEL])
+    for row in rows:
+        for place in _TUPLES:
+            if isinstance(row[place], list):
+                row[place] = tuple(row[place])
     return [ExampleRef(*row) for row in rows], passed_over
 
 

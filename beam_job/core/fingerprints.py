@@ -54,4 +54,5 @@ def example_fingerprint(identity: str, ref: ExampleRef, allowed: bool = True) ->
 def _further(ref: ExampleRef, allowed: bool) -> list[Any]:
     """What decides beside the file that is read; nothing for most examples."""
     outside = [] if allowed else ["outside of the allowed roots"]
-    return outside if ref.start is None else [*outside, ref.start, ref.end]
+    clip = [] if ref.start is None else [ref.start, ref.end]
+    return [*outside, *clip, *([] if ref.box is None else [ref.box])]

@@ -97,6 +97,12 @@ class SourceOptions:
         None,
         metavar="DIR",
     )
+    crops: bool = option(
+        "For annotations of COCO: every box is an example, with one class, instead of every image with its list of "
+        "classes.",
+        False,
+        modality="image",
+    )
     keep_columns: Names | None = option(
         "Columns of a manifest, of Parquet files or of TFRecords, or dotted paths in the .json of the samples in a tar "
         "file, that are carried to the output, as text.",

@@ -18,6 +18,8 @@ from beam_job.core.labels import Label, StoredLabel
 Float32Array = npt.NDArray[np.float32]
 # What the label of an example in folders begins with as long as it is not known which folders all examples share.
 FOLDER_LABEL = "\0"
+# A part of an image: x and y of its upper left corner, width and height, in pixels.
+Box = tuple[float, float, float, float]
 # Lengths of an array's axes; None for one that is not fixed.
 Shape = tuple[int | None, ...]
 
@@ -40,6 +42,7 @@ class ExampleRef:
       start: The second of a recording at which the example begins, or None if all of the file is the example.
       end: The second at which it ends; None for the end of the recording.
       kept: What is carried to the output beside: the values of the columns that are kept, as text.
+      box: The part of an image that is the example, or None if all of it is.
     """
 
     id: str
@@ -54,10 +57,11 @@ class ExampleRef:
     start: float | None = None
     end: float | None = None
     kept: tuple[str, ...] = ()
+    box: Box | None = None
 
     @property
     def is_file(self) -> bool:
-        """Whether the example is the file at ``uri``, or a clip of it, rather than a part of the input."""
+        """Whether the example is the file at ``uri``, or a clip or crop of it, rather than a part of the input."""
         return self.text is None and self.member is None
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Iterator
 
 from beam_job.core.errors import BeamJobError, ReadError
-from beam_job.core.records import ErrorRow
+from beam_job.core.records import ErrorRow, ExampleRef
 from beam_job.dataset.reading import Dataset
 from beam_job.inputs.base import Container, ExampleFiles, Listing, all_members, all_refs
 from beam_job.inputs.reading import is_allowed, read_example
@@ -28,18 +28,24 @@ def originals(dataset: Dataset) -> Iterator[tuple[str, Callable[[], bytes]]]:
     """
     options = dataset.run["options"]
     roots = [storage.absolute(root) for root in options["allowed_roots"]]
-    files = example_files(MODALITIES.get(dataset.run["model"]["modality"]))
+    modality = MODALITIES.get(dataset.run["model"]["modality"])
+    files = example_files(modality)
     try:
         source = open_source(options["input"], named_columns(options))
         if isinstance(source, Listing):
             for ref in all_refs(source, files):
                 if ref.problem is None and is_allowed(ref, roots):
-                    yield ref.id, functools.partial(read_example, ref)
+                    yield ref.id, functools.partial(_read, modality, ref)
         elif isinstance(source, Container):
             for ref, content in all_members(source, files):
                 yield ref.id, functools.partial(_content, content)
     except (BeamJobError, OSError):
         return
+
+
+def _read(modality: type[Modality], ref: ExampleRef) -> bytes:
+    content = read_example(ref)
+    return content if ref.box is None else modality.cut(content, ref.box)
 
 
 def _content(content: bytes | ErrorRow) -> bytes:

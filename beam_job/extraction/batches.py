@@ -54,7 +54,7 @@ def process_batch(
             outcomes.extend(failed)
             if isinstance(task.content, bytes) and labelled:
                 try:
-                    examples.append(model.modality.prepare(task.content))
+                    examples.append(_prepared(task.content, labelled[0][1], model))
                 except ExampleError as error:
                     outcomes.extend((place, ErrorRow.of(ref, error)) for place, ref, _ in labelled)
                 else:
@@ -79,6 +79,13 @@ def _labelled(
         except ExampleError as error:
             failed.append((place, ErrorRow.of(ref, error)))
     return labelled, failed
+
+
+def _prepared(content: bytes, ref: ExampleRef, model: ModelSpec) -> npt.NDArray[Any]:
+    """An example as the model takes it; all examples of a content are the same part of it."""
+    if ref.box is None:
+        return model.modality.prepare(content)
+    return model.modality.prepare_part(content, ref.box)
 
 
 def _outcome(ref: ExampleRef, label: StoredLabel, answer: Features | ModelRejectedError) -> Outcome:

@@ -103,6 +103,7 @@ class Columns:
       label_key: The member of a sample in a tar file with the label: a suffix, or a dotted path in its ``.json``.
       keep_columns: The columns that are carried to the output.
       root: The directory that relative paths in a table are relative to.
+      crops: Whether the boxes in images are the examples; None for no.
     """
 
     text_column: str | None = None
@@ -112,6 +113,7 @@ class Columns:
     label_key: str | None = None
     keep_columns: Names | None = None
     root: str | None = None
+    crops: bool | None = None
 
     @property
     def kept(self) -> tuple[str, ...]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import posixpath
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from beam_job.core.errors import InputError
+from beam_job.core.records import PassedOver
 from beam_job.inputs.tables import BadRow, Row, Span
 from beam_job.runtime import storage
 from beam_job.runtime.storage import FileInfo
 
+_NUMBERS_OF_A_BOX = 4
 # What is large in an annotation and of no use here.
 _LEFT_OUT = ("segmentation", "keypoints")
 
@@ -24,12 +27,12 @@ class Coco(NamedTuple):
     Attributes:
       images: The descriptions of the images, each with an ``id`` and a ``file_name``.
       names: The names of the categories, in the order of their ids.
-      shown: Id of an image to the names of the categories that it shows.
+      annotations: Id of an image to its annotations, each with the ``name`` of its category.
     """
 
     images: Sequence[Any]
     names: Sequence[str]
-    shown: dict[Any, list[str]]
+    annotations: Mapping[Any, Sequence[Mapping[str, Any]]]
 
 
 @functools.lru_cache(maxsize=1)
@@ -46,11 +49,11 @@ def read_coco(info: FileInfo) -> Coco:
             category["id"]: str(category["name"])
             for category in sorted(content["categories"], key=lambda category: category["id"])
         }
-        shown: defaultdict[Any, list[str]] = defaultdict(list)
+        annotations: defaultdict[Any, list[Mapping[str, Any]]] = defaultdict(list)
         for annotation in content["annotations"]:
-            shown[annotation["image_id"]].append(categories[annotation["category_id"]])
-        images = content["images"]
-        return Coco(images, list(categories.values()), {key: sorted(set(names)) for key, names in shown.items()})
+            name = categories[annotation["category_id"]]
+            annotations[annotation["image_id"]].append({**annotation, "name": name})
+        return Coco(content["images"], list(categories.values()), annotations)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
             f"Expected the annotations of COCO in {info.path!r}: an object with images, annotations and categories, "
@@ -64,8 +67,11 @@ def _slim(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
-def coco_rows(info: FileInfo) -> Iterator[tuple[int, Row | BadRow, Span]]:
+def coco_rows(info: FileInfo, crops: bool = False) -> Iterator[tuple[int, Row | BadRow | PassedOver, Span]]:
     """Number and row of the images; the label is the list of the categories that an image shows.
+
+    With ``crops``, there is a row for each box instead, with ``box`` and ``annotation_id`` and one category; boxes
+    around a crowd are passed over, as they are where COCO's detectors are measured.
 
     The id of an image there is its ``image_id`` here: it is unique in one file, and file names are in all splits.
     """
@@ -75,8 +81,29 @@ def coco_rows(info: FileInfo) -> Iterator[tuple[int, Row | BadRow, Span]]:
             yield number, BadRow(f"expected the description of an image, found {image!r:.100}"), None
             continue
         described = {"image_id" if name == "id" else name: value for name, value in image.items()}
-        shown = found.shown.get(image.get("id"), [])
-        yield number, {**described, "uri": image.get("file_name"), "label": shown}, None
+        described |= {"uri": image.get("file_name")}
+        annotations = found.annotations.get(image.get("id"), ())
+        if crops:
+            yield from ((number, _box_row(annotation, described), None) for annotation in annotations)
+        else:
+            names = {str(annotation["name"]) for annotation in annotations}
+            yield number, {**described, "label": sorted(names)}, None
+
+
+def _box_row(annotation: Mapping[str, Any], image: Row) -> Row | BadRow | PassedOver:
+    if annotation.get("iscrowd"):
+        return PassedOver("boxes around a crowd")
+    box = annotation.get("bbox")
+    if not (
+        isinstance(box, list)
+        and len(box) == _NUMBERS_OF_A_BOX
+        and all(isinstance(value, (int, float)) and math.isfinite(value) for value in box)
+    ):
+        return BadRow(
+            f"expected a box of x, y, width and height in the annotation {annotation.get('id')}, found {box!r:.100}"
+        )
+    place = {"box": tuple(map(float, box)), "annotation_id": annotation.get("id")}
+    return {**image, **place, "label": annotation["name"], "group": image["uri"]}
 
 
 def images_root(info: FileInfo) -> str:

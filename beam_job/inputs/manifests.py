@@ -25,6 +25,8 @@ from beam_job.inputs.texts import find_text, text_ref
 from beam_job.runtime import storage
 
 _CSV, _JSONL, _PARQUET, _COCO = ".csv", ".jsonl", ".parquet", ".json"
+# What every manifest takes of what the user says.
+TAKEN = frozenset({"image_column", "text_column", "label_column", "id_column", "keep_columns", "root"})
 # Rows that a launch looks at.
 _CHECKED_ROWS = 1000
 
@@ -49,8 +51,11 @@ class Manifest(Listing):
     below: str = ""
     split: str | None = None
     ids_unique: ClassVar[bool] = False
-    takes = frozenset({"image_column", "text_column", "label_column", "id_column", "keep_columns", "root"})
     has_columns: ClassVar[bool] = True
+
+    @property
+    def takes(self) -> frozenset[str]:
+        return TAKEN | {"crops"} if self._is_coco else TAKEN
 
     @classmethod
     def matches(cls, path: str) -> bool:
@@ -62,7 +67,8 @@ class Manifest(Listing):
 
     def check(self) -> list[str]:
         try:
-            rows = [row for _, row, _ in itertools.islice(self._rows(), _CHECKED_ROWS)]
+            found = (row for _, row, _ in self._rows() if not isinstance(row, PassedOver))
+            rows = list(itertools.islice(found, _CHECKED_ROWS))
         except FileNotFoundError:
             raise InputError(f"There is no manifest at {self.path!r}.") from None
         except (OSError, UnicodeError) as error:
@@ -71,17 +77,17 @@ class Manifest(Listing):
             raise InputError(f"The manifest {self.path!r} has no rows, so there is nothing to extract.")
         if isinstance(rows[0], BadRow):
             return []
-        names, found = self._names, ", ".join(map(readable_id, rows[0])) or "none"
+        names, known = self._names, ", ".join(map(readable_id, rows[0])) or "none"
         if not names.has_content(rows[0]):
             raise InputError(
-                f"Expected the manifest {self.path!r} to have the columns {names.in_words()}, found {found}; name the "
+                f"Expected the manifest {self.path!r} to have the columns {names.in_words()}, found {known}; name the "
                 f"column that holds the paths with --image_column, or that of the texts with --text_column."
             )
         good = [row for row in rows if not isinstance(row, BadRow)]
         for option, name in names.named():
             if not any(name in row for row in good):
                 raise InputError(
-                    f"Expected a column {name!r} in the manifest {self.path!r}, as --{option} says, found {found}."
+                    f"Expected a column {name!r} in the manifest {self.path!r}, as --{option} says, found {known}."
                 )
         labels = (row.get(names.label(row)) for row in good)
         odd = next((readable_id(str(label)) for label in labels if _is_not_utf_8(label)), None)
@@ -98,6 +104,9 @@ class Manifest(Listing):
     def refs(self, unit: str, files: ExampleFiles) -> Iterator[ExampleRef | PassedOver]:
         root, checked = self._root, False
         for line, row, span in self._rows():
+            if isinstance(row, PassedOver):
+                yield row
+                continue
             if not checked and not isinstance(row, BadRow):
                 self._check_content(row, files)
                 checked = True
@@ -130,9 +139,17 @@ class Manifest(Listing):
         if start is not None:
             assigned["group"] = assigned["group"] or name
             name = f"{name}:{_plain(start)}-{'' if end is None else _plain(end)}"
-        version = storage.version_of(uri)
+        box = row.get("box") if self._is_coco else None
+        if box is not None:
+            name = f"{name}/{row['annotation_id']}"
         return ExampleRef(
-            id=_text(row, self._names.id) or name, uri=uri, version=version, start=start, end=end, **assigned
+            id=_text(row, self._names.id) or name,
+            uri=uri,
+            version=storage.version_of(uri),
+            start=start,
+            end=end,
+            box=box,
+            **assigned,
         )
 
     def _assigned(self, row: Row) -> dict[str, Any]:
@@ -178,12 +195,12 @@ class Manifest(Listing):
     def _line_id(self, line: int) -> str:
         return self.below + readable_id(f"{storage.relative(self.path, storage.parent(self.path))}:{line}")
 
-    def _rows(self) -> Iterator[tuple[int, Row | BadRow, Span]]:
+    def _rows(self) -> Iterator[tuple[int, Row | BadRow | PassedOver, Span]]:
         """Line number, row and place."""
         if self._suffix == _PARQUET:
             yield from parquet_rows(self.path, self._names.read())
         elif self._is_coco:
-            yield from coco_rows(storage.info_of(self.path))
+            yield from coco_rows(storage.info_of(self.path), bool(self.columns.crops))
         else:
             with storage.open_read(self.path) as file:
                 lines = Lines(file)

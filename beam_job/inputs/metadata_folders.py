@@ -30,8 +30,11 @@ class MetadataFolder(Listing):
     root: str
     columns: Columns = PLAIN_COLUMNS
     ids_unique: ClassVar[bool] = False
-    takes = Manifest.takes - {"root"}
     has_columns: ClassVar[bool] = True
+
+    @property
+    def takes(self) -> frozenset[str]:
+        return next(iter(self._manifests.values())).takes - {"root"}
 
     @classmethod
     def matches(cls, path: str) -> bool:

@@ -21,6 +21,7 @@ _TAKERS = {
     "label_key": "tar files",
     "keep_columns": "a manifest, or Parquet, TFRecord or tar files",
     "root": "a manifest",
+    "crops": "annotations of COCO",
 }
 
 
@@ -29,7 +30,7 @@ def named_columns(options: Mapping[str, Any]) -> Columns:
     found: dict[str, Any] = {field.name: options.get(field.name) for field in dataclasses.fields(Columns)}
     if isinstance(found["keep_columns"], str):
         found["keep_columns"] = Names.parse(found["keep_columns"])
-    return Columns(**found)
+    return Columns(**{**found, "crops": found["crops"] or None})
 
 
 def open_source(path: str, columns: Columns = PLAIN_COLUMNS) -> Source:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from beam_job.core.errors import ModelError
 from beam_job.core.options import DecodeOptions, ModelOptions
-from beam_job.core.records import Shape
+from beam_job.core.records import Box, Shape
 
 # What an engine takes: an array whose first axis is the batch (numbers, or objects that are byte strings), or, for rows
 # of different lengths, a list with one array per example.
@@ -228,6 +228,20 @@ class Modality(abc.ABC):
     def preview(cls, content: bytes) -> Preview | None:
         """What a report shows of an example; None for nothing."""
         return None
+
+    def prepare_part(self, content: bytes, box: Box) -> npt.NDArray[Any]:
+        """As :meth:`prepare`, for a part of what the bytes hold; only of images.
+
+        Raises:
+          DecodeError: the bytes cannot be decoded.
+          BadReferenceError: there is no such part.
+        """
+        raise NotImplementedError(f"{self.name} examples have no boxes")
+
+    @classmethod
+    def cut(cls, content: bytes, box: Box) -> bytes:
+        """The part as a file of its own, for people and served models; errors as :meth:`prepare_part`."""
+        raise NotImplementedError(f"{cls.name} examples have no boxes")
 
     @abc.abstractmethod
     def prepare(self, content: bytes) -> npt.NDArray[Any]:

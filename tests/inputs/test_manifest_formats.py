@@ -11,7 +11,8 @@ import datasets
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+import tensorflow as tf
+from PIL import Image, ImageOps
 
 import beam_job
 from beam_job.core.errors import InputError
@@ -268,3 +269,72 @@ def test_examples_on_a_web_server(tmp_path: Path, small_model: dict[str, str], r
         assert any(part for _, part in asked) == ranges or not ranges
         with pytest.raises(InputError, match="There is no file at"):
             beam_job.extract(f"{web.url}/no.tar", str(tmp_path / "no"), **options)
+
+
+def test_boxes_of_coco_are_examples(tmp_path: Path) -> None:
+    """The features of a crop are those of the same part of the decoded image, also of one that is turned."""
+    pixels = tf.keras.Sequential([tf.keras.Input((8, 8, 3)), tf.keras.layers.Flatten()])
+    pixels.save(tmp_path / "pixels.keras")
+    pictures = [photograph(60, 48, number) for number in range(2)]
+    for number, picture in enumerate(pictures):
+        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    Image.fromarray(pictures[0]).save(tmp_path / "2.jpg", quality=95, exif=turned)
+    boxes = {
+        "0.png": [(1, 2, 10, 20), (0.4, 0.6, 7.5, 7.5), (40, 30, 100, 100)],
+        "1.png": [(5, 5, 8, 8), (200, 5, 8, 8), (5, 5, 0, 0), "odd", "crowd"],
+        "2.jpg": [(1, 2, 10, 20)],
+    }
+    images = [{"id": number, "file_name": name} for number, name in enumerate(boxes)]
+    annotations = []
+    for number, found in enumerate(boxes.values()):
+        for box in found:
+            bad = isinstance(box, str)
+            annotations.append(
+                {
+                    "id": len(annotations),
+                    "image_id": number,
+                    "category_id": len(annotations) % 2,
+                    "bbox": [1, 2, 3] if bad else list(box),
+                    "iscrowd": int(box == "crowd"),
+                }
+            )
+    categories = [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}]
+    path = tmp_path / "boxes.json"
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": categories}))
+    result = beam_job.extract(
+        str(path),
+        str(tmp_path / "out"),
+        crops=True,
+        model=str(tmp_path / "pixels.keras"),
+        input_range="0,255",
+        max_error_rate=0.9,
+        splits="train=0.5,test=0.5",
+    )
+    assert any("1 boxes around a crowd" in note for note in result.notes)
+    found = records_of(tmp_path / "out")
+    errors = error_rows_of(tmp_path / "out")
+    assert set(found) == {"0.png/0", "0.png/1", "0.png/2", "1.png/3", "2.jpg/8"}
+    assert {row["message"].partition(",")[0] for row in errors.values()} == {
+        "expected a box within the image of 48x60 pixels",
+        "line 2: expected a box of x",
+    }
+    upright = np.asarray(ImageOps.exif_transpose(Image.open(tmp_path / "2.jpg")))
+    parts = {
+        "0.png/0": pictures[0][2:22, 1:11],
+        "0.png/1": pictures[0][0:9, 0:8],
+        "0.png/2": pictures[0][30:, 40:],
+        "1.png/3": pictures[1][5:13, 5:13],
+        "2.jpg/8": upright[2:22, 1:11],
+    }
+    for name, part in parts.items():
+        expected = tf.image.resize(part, (8, 8)).numpy().ravel()
+        atol = 3 if name.startswith("2") else 1e-3  # Pillow decodes a JPEG a little differently
+        np.testing.assert_allclose(found[name]["feature"], expected, atol=atol)
+    assert len({found[f"0.png/{number}"]["split"] for number in range(3)}) == 1, "an image is in one split"
+    assert found["0.png/1"]["label"] == 1
+    page = Path(beam_job.report(str(tmp_path / "out")).report).read_text()
+    assert page.count("data:image/jpeg") >= 5
+    with pytest.raises(InputError, match="--crops goes with annotations of COCO"):
+        beam_job.extract(str(tmp_path), str(tmp_path / "no"), crops=True)

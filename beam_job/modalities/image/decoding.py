@@ -7,10 +7,13 @@ precision.
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 import numpy as np
 
-from beam_job.core.errors import EmptyFileError
-from beam_job.core.records import Float32Array
+from beam_job.core.errors import BadReferenceError, EmptyFileError
+from beam_job.core.records import Box, Float32Array
 from beam_job.core.values import ImageSize
 from beam_job.modalities.image.jpeg import JPEG_MAGIC, JPEG_SUFFIXES, decode_jpeg
 from beam_job.modalities.image.jpeg_xl import (
@@ -27,7 +30,7 @@ from beam_job.modalities.image.pillow_formats import (
     heic_is_installed,
     pillow_suffixes,
 )
-from beam_job.modalities.image.policy import DecodePolicy, RgbxArray
+from beam_job.modalities.image.policy import EXACT, DecodePolicy, RgbxArray
 from beam_job.modalities.image.resizing import RESIZES
 from beam_job.modalities.image.signatures import SURE_SIGNATURES, is_avif, is_heic
 
@@ -47,7 +50,35 @@ def decode_image(data: bytes, size: ImageSize, policy: DecodePolicy, resize: str
     Raises:
       EmptyFileError, UnknownFormatError, CorruptExampleError, ExampleTooLargeError: the bytes cannot be decoded.
     """
-    return RESIZES[resize](np.ascontiguousarray(decode_pixels(data, size, policy)), size.height, size.width)
+    return resized(decode_pixels(data, size, policy), size, resize)
+
+
+def resized(pixels: RgbxArray, size: ImageSize, resize: str) -> Float32Array:
+    """Pixels as :func:`decode_pixels` gives them, in the model's size; as :func:`decode_image`."""
+    return RESIZES[resize](np.ascontiguousarray(pixels), size.height, size.width)
+
+
+def crop_image(data: bytes, box: Box, policy: DecodePolicy) -> RgbxArray:
+    """Decodes an image in its full size and cuts a part out of it; errors as :func:`decode_pixels`.
+
+    Args:
+      data: The file's bytes.
+      box: The part of the upright image; every pixel that it touches is in it, and what lies outside is left out.
+      policy: What to decode and how; never at a fraction of the size.
+
+    Raises:
+      BadReferenceError: the box is empty, or outside of the image.
+    """
+    pixels = decode_pixels(data, ImageSize(1, 1), dataclasses.replace(policy, name=EXACT))
+    x, y, width, height = box
+    left, top = max(0, math.floor(x)), max(0, math.floor(y))
+    part = pixels[top : max(top, math.ceil(y + height)), left : max(left, math.ceil(x + width))]
+    if not part.size:
+        size = f"{pixels.shape[1]}x{pixels.shape[0]}"
+        raise BadReferenceError(
+            f"expected a box within the image of {size} pixels, found {width:g}x{height:g} at {x:g},{y:g}"
+        )
+    return part
 
 
 def decode_pixels(data: bytes, smallest: ImageSize, policy: DecodePolicy) -> RgbxArray:

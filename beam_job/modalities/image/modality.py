@@ -13,10 +13,18 @@ from PIL import Image
 
 from beam_job.core.errors import DecodeError, FlagNeededError, ModelError
 from beam_job.core.options import DecodeOptions, ModelOptions
-from beam_job.core.records import Float32Array, Shape
+from beam_job.core.records import Box, Float32Array, Shape
 from beam_job.core.values import ImageSize
 from beam_job.modalities.base import FrozenInput, InputRequest, Modality, ModelInput, Preview
-from beam_job.modalities.image.decoding import decode_image, decode_pixels, image_suffixes, is_image, missing_extras
+from beam_job.modalities.image.decoding import (
+    crop_image,
+    decode_image,
+    decode_pixels,
+    image_suffixes,
+    is_image,
+    missing_extras,
+    resized,
+)
 from beam_job.modalities.image.layout import Layout
 from beam_job.modalities.image.policy import FAST, DecodePolicy
 from beam_job.modalities.image.preprocessing import Preprocessing, choose_convention, range_note
@@ -103,6 +111,18 @@ class ImageModality(Modality):
         pixels = decode_image(content, self.input.size, self.policy, self.input.resize)
         scaled: Float32Array = self.input.convention.scale(pixels)
         return scaled
+
+    def prepare_part(self, content: bytes, box: Box) -> Float32Array:
+        pixels = crop_image(content, box, self.policy)
+        scaled: Float32Array = self.input.convention.scale(resized(pixels, self.input.size, self.input.resize))
+        return scaled
+
+    @classmethod
+    def cut(cls, content: bytes, box: Box) -> bytes:
+        """A PNG of 8 bits."""
+        file = io.BytesIO()
+        Image.fromarray(crop_image(content, box, DecodePolicy())[:, :, :_CHANNELS].astype(np.uint8)).save(file, "PNG")
+        return file.getvalue()
 
     def probe(self) -> Float32Array:
         """A gray image."""

@@ -13,7 +13,7 @@ from beam_job.core.values import ValueRange
 # uint8 or float32 [H, W, 4], in [0, 255]: red, green, blue, and a channel without meaning.
 RgbxArray = npt.NDArray[Any]
 
-FAST = "fast"
+EXACT, FAST = "exact", "fast"
 # Raised whenever the same bytes give other pixels than before, so that a resumed run extracts them again.
 _REVISION = 2
 
@@ -28,7 +28,7 @@ class DecodePolicy:
       float_range: Black and white in images of floating-point numbers, or None, where those are refused.
     """
 
-    name: str = "exact"
+    name: str = EXACT
     max_pixels: int = 89_478_485
     float_range: ValueRange | None = None
 
