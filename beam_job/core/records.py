@@ -130,6 +130,7 @@ class ErrorRow:
       stage: input, read, decode, label or model.
       error: The class of the error, such as ``CorruptExampleError``.
       message: One sentence for a person.
+      lost: Of how many examples a row for a damaged part of a container tells, if that is known; otherwise 0.
     """
 
     id: str
@@ -137,14 +138,20 @@ class ErrorRow:
     stage: str
     error: str
     message: str
+    lost: int = 0
 
     @classmethod
     def of(cls, ref: ExampleRef, error: ExampleError) -> ErrorRow:
         """The row for ``ref`` after ``error``."""
         return cls(id=ref.id, uri=ref.uri, stage=error.stage, error=type(error).__name__, message=str(error))
 
-    def to_json(self) -> dict[str, str]:
-        return dataclasses.asdict(self)
+    @property
+    def weight(self) -> int:
+        """How many examples the row counts as, where it is asked how many may fail."""
+        return max(1, self.lost)
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "lost" or value}
 
 
 # An example as it was read: the bytes, or the row for it.

@@ -92,6 +92,7 @@ class _Totals:
         self.records: Counter[str] = Counter()
         self.labels: dict[str, Counter[int]] = {}
         self.errors: Counter[str] = Counter()
+        self.lost = 0  # examples, beside the rows that tell of them
         self.first_error: ErrorRow | None = None
         self.times: list[Mapping[str, float]] = []  # of all receipts
         self.hashes: list[npt.NDArray[np.uint64]] = []  # of the ids in each shard by input
@@ -101,6 +102,7 @@ class _Totals:
         self.records[split] += receipt.records
         self.labels.setdefault(split, Counter()).update(receipt.label_counts)
         self.errors.update(row.error for row in receipt.error_rows)
+        self.lost += sum(row.weight - 1 for row in receipt.error_rows)
         rows = [*receipt.error_rows, *([self.first_error] if self.first_error else [])]
         self.first_error = min(rows, key=lambda row: row.id, default=None)
         self.times.append(receipt.timings)
@@ -190,6 +192,7 @@ def _problem(examples: int, totals: _Totals, max_error_rate: float) -> str | Non
     example = f"for instance {first.id}: {first.message}. All are in {naming.ERRORS}." if first else ""
     if not records:
         return f"None of the {examples} examples gave features ({by_class}); {example}"
+    failed, examples = failed + totals.lost, examples + totals.lost
     if failed > max_error_rate * examples:
         return (
             f"{failed} of {examples} examples failed ({by_class}), more than --max_error_rate={max_error_rate:g} "

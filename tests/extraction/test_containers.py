@@ -172,6 +172,23 @@ def test_every_example_is_a_record_or_a_row(tars: Path, tmp_path: Path, options:
     assert not (tmp_path / "out" / naming.WORK).exists()
 
 
+def test_all_examples_that_are_lost_count(tmp_path: Path, options: Options) -> None:
+    """A row group of ten is damaged, which is one row of 31, and a quarter of the examples."""
+    images = [jpeg(photograph(40, 40, number)) for number in range(40)]
+    path = tmp_path / "0.parquet"
+    parquet.write_table(pa.table({"image": images}), path, row_group_size=10, compression="none")
+    place = parquet.read_metadata(path).row_group(2).column(0).data_page_offset
+    content = bytearray(path.read_bytes())
+    content[place : place + 20] = b"\xff" * 20
+    path.write_bytes(content)
+    with pytest.raises(JobFailedError, match="10 of 40 examples failed"):
+        beam_job.extract(str(path), str(tmp_path / "a"), **{**options, "max_error_rate": 0.2})
+    result = beam_job.extract(str(path), str(tmp_path / "b"), **{**options, "max_error_rate": 0.5})
+    (row,) = error_rows_of(tmp_path / "b").values()
+    assert row["lost"] + result.records == 40
+    assert beam_job.verify(str(tmp_path / "b")).problems == ()
+
+
 def test_splits_by_hash_and_by_name(tmp_path: Path, options: Options) -> None:
     for number, split in enumerate(("train", "train", "test")):
         write_tar(tmp_path / f"{split}-{number}.tar", members(number))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import dataclasses
 import lzma
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -96,16 +97,17 @@ def runs(sizes: Iterable[int], most: int) -> Iterator[str]:
 WHOLE_RUN = f"{0:08d}-{0:08d}"
 
 
-def lost(piece: Piece, name: str, problem: str) -> Content:
+def lost(piece: Piece, name: str, problem: str, count: int = 0) -> Content:
     """The row for examples that are lost.
 
     Args:
       piece: The piece that they are in.
       name: What makes the row's id unique in the container.
-      problem: How many they are, if that is known, and why.
+      problem: Why they are lost.
+      count: How many they are, if that is known.
     """
     ref = ExampleRef(f"{piece.name} ({name})", piece.uri, split=piece.split, version=piece.version)
-    return ref, ErrorRow.of(ref, DamagedContainerError(problem))
+    return ref, dataclasses.replace(ErrorRow.of(ref, DamagedContainerError(problem)), lost=count)
 
 
 def info_of(piece: Piece) -> FileInfo:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from beam_job.core.errors import EmptyFileError, ExampleError, InputError
 from beam_job.core.records import Content, ErrorRow, ExampleRef, PassedOver, Piece
@@ -43,6 +43,24 @@ class _Table:
     leaf: str
     label: str | None
     names: Sequence[str] | None
+
+
+class _Group(NamedTuple):
+    """A row group of an open file.
+
+    Attributes:
+      file: The file, as pyarrow reads it.
+      place: Its place in the file.
+      number: The number of its first row in the file.
+      rows: The number of its rows.
+      leaves: The columns that are wanted.
+    """
+
+    file: Any
+    place: int
+    number: int
+    rows: int
+    leaves: Sequence[str]
 
 
 class Parquet(ContainerFormat):
@@ -94,29 +112,41 @@ class Parquet(ContainerFormat):
     ) -> Iterator[Content | PassedOver]:
         info = info_of(piece)
         first, last = map(int, piece.place.split("-"))
-        start = total = 0
+        number = rows = 0
         try:
             footer = read_footer(info)
-            start = sum(footer.metadata.row_group(group).num_rows for group in range(first))
-            total = sum(footer.metadata.row_group(group).num_rows for group in range(first, last + 1))
+            counts = [footer.metadata.row_group(group).num_rows for group in range(last + 1)]
+            number, rows = sum(counts[:first]), sum(counts[first:])
             table = _table(footer.metadata.schema.to_arrow_schema(), self.columns, files)
+            named = [name for name in (table.label, self.columns.id_column) if name is not None]
+            leaves = [*([table.leaf] if contents else []), *named, *self.columns.kept]
+            opened = _open(info, footer, range(first, last + 1), leaves, request_bytes)
         except UNREADABLE:
             raise
         except _damages() as error:
-            yield _lost(piece, start, total, str(error))
+            yield _lost(piece, number, rows, str(error))
             return
-        named = filter(None, (table.label, self.columns.id_column))
-        leaves = [*([table.leaf] if contents else []), *named, *self.columns.kept]
+        with opened:
+            for group in range(first, last + 1):
+                yield from self._group(piece, table, _Group(opened, group, number, counts[group], leaves), contents)
+                number += counts[group]
+
+    def _group(self, piece: Piece, table: _Table, group: _Group, contents: bool) -> Iterator[Content]:
+        """The examples of a row group, and a row for those that are lost in it."""
         done = 0
         try:
-            for rows in _rows(info, footer, range(first, last + 1), leaves, request_bytes):
+            for rows in _rows(group):
                 for row in rows:
-                    yield self._content(piece, table, row, start + done, contents)
+                    if done == group.rows:
+                        raise ValueError(f"the row group {group.place} has more rows than its footer says")
+                    yield self._content(piece, table, row, group.number + done, contents)
                     done += 1
+            if done < group.rows:
+                raise ValueError(f"the row group {group.place} has fewer rows than its footer says")
         except UNREADABLE:
             raise
         except _damages() as error:
-            yield _lost(piece, start + done, total - done, str(error))
+            yield _lost(piece, group.number + done, group.rows - done, str(error))
 
     def _content(self, piece: Piece, table: _Table, row: dict[str, Any], number: int, contents: bool) -> Content:
         ref = ExampleRef(f"{piece.name}/{number}", piece.uri, version=piece.version, member=f"parquet:{number}")
@@ -135,7 +165,7 @@ class Parquet(ContainerFormat):
 def _lost(piece: Piece, number: int, count: int, reason: str) -> Content:
     """The row for the rows from ``number`` on that are lost."""
     words = f"{count} rows are lost" if count else "all rows are lost"
-    return lost(piece, f"from row {number}", f"{words}: {' '.join(reason.split())[:200]}")
+    return lost(piece, f"from row {number}", f"{words}: {' '.join(reason.split())[:200]}", count)
 
 
 def _damages() -> tuple[type[Exception], ...]:
@@ -145,24 +175,25 @@ def _damages() -> tuple[type[Exception], ...]:
     return InputError, OSError, ArrowException, MemoryError, ValueError, OverflowError, LookupError, TypeError
 
 
-def _rows(
-    info: FileInfo, footer: Footer, groups: Sequence[int], leaves: Sequence[str], request_bytes: int
-) -> Iterator[list[dict[str, Any]]]:
-    """The rows of some row groups, a few at a time, with the columns that are wanted."""
+def _open(info: FileInfo, footer: Footer, groups: Sequence[int], leaves: Sequence[str], request_bytes: int) -> Any:
+    """A file as pyarrow reads it, for some columns of some row groups."""
     from pyarrow import parquet
 
     # pyarrow ends the process where it is asked for a column whose description in the footer is damaged; reading the
     # column raises instead. Only a store needs to know where columns are.
     ranges = [] if storage.is_local(info.path) else _ranges(footer, groups, leaves)
-    with storage.open_random(info, ranges, request_bytes, footer.tail) as file:
-        opened = parquet.ParquetFile(file, metadata=footer.metadata, pre_buffer=False, buffer_size=1 << 20)
-        if not leaves:
-            empty: dict[str, Any] = {}
-            for group in groups:
-                yield from ([empty] for _ in range(footer.metadata.row_group(group).num_rows))
-            return
-        for batch in opened.iter_batches(_ROWS_AT_ONCE, list(groups), list(leaves), use_threads=False):
-            yield batch.to_pylist()
+    file = storage.open_random(info, ranges, request_bytes, footer.tail)
+    return parquet.ParquetFile(file, metadata=footer.metadata, pre_buffer=False, buffer_size=1 << 20)
+
+
+def _rows(group: _Group) -> Iterator[list[dict[str, Any]]]:
+    """The rows of a row group, a few at a time, with the columns that are wanted."""
+    if not group.leaves:
+        empty: dict[str, Any] = {}
+        yield from ([empty] for _ in range(group.rows))
+        return
+    for batch in group.file.iter_batches(_ROWS_AT_ONCE, [group.place], list(group.leaves), use_threads=False):
+        yield batch.to_pylist()
 
 
 def _ranges(footer: Footer, groups: Sequence[int], leaves: Sequence[str]) -> list[tuple[int, int]]:

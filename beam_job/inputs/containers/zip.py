@@ -116,7 +116,8 @@ class Zip(ContainerFormat):
         with storage.open_random(info, ranges, request_bytes, tail) as file:
             yield from self._contents(piece, file, members, files, contents)
         if missing and last == len(found) - 1:
-            yield lost(piece, "lost", f"{missing} members are lost: the directory of the zip file is damaged")
+            problem = f"{missing} members are lost: the directory of the zip file is damaged"
+            yield lost(piece, "lost", problem, missing)
 
     def _salvaged(
         self, piece: Piece, files: ExampleFiles, contents: bool, request_bytes: int
