@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from beam_job.core.errors import BeamJobError
     from beam_job.core.options import DecodeOptions, EngineOptions, ModelOptions, WorkOptions
     from beam_job.core.records import ErrorRow, ExampleRef, FeatureRecord
-    from beam_job.core.values import ImageSize, LayerChoice, SplitFractions, TagSet, ValueRange
+    from beam_job.core.values import ImageSize, LabelPattern, LayerChoice, Names, SplitFractions, TagSet, ValueRange
     from beam_job.dataset.reading import load_features
     from beam_job.dataset.verification import Verification
     from beam_job.extraction.inspection import ModelReport
@@ -35,9 +35,11 @@ _PUBLIC = {
     "FeatureRecord": "core.records",
     "HeadResult": "heads.training",
     "ImageSize": "core.values",
+    "LabelPattern": "core.values",
     "LayerChoice": "core.values",
     "ModelOptions": "core.options",
     "ModelReport": "extraction.inspection",
+    "Names": "core.values",
     "Plan": "extraction.plan",
     "ReportResult": "reporting.page",
     "RunResult": "beam.launch",
@@ -66,9 +68,11 @@ __all__ = [
     "FeatureRecord",
     "HeadResult",
     "ImageSize",
+    "LabelPattern",
     "LayerChoice",
     "ModelOptions",
     "ModelReport",
+    "Names",
     "Plan",
     "ReportResult",
     "RunResult",

@@ -17,7 +17,7 @@ Label = str | tuple[str, ...] | float | None
 StoredLabel = int | tuple[int, ...] | float
 NO_LABEL = -1
 
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _LARGEST = float(np.finfo(np.float32).max)
 _NAMES_SHOWN = 3
 
@@ -76,11 +76,8 @@ def fitted(label: Label, kind: LabelKind) -> Label:
 
 
 def _number(label: Label) -> float:
-    if not isinstance(label, tuple):
-        try:
-            value = float(label or 0)
-        except ValueError:
-            value = math.nan
+    if isinstance(label, float) or (isinstance(label, str) and _NUMBER.fullmatch(label)):
+        value = float(label)
         if abs(value) <= _LARGEST:
             return value
     raise BadReferenceError(f"expected a number that float32 can hold as the label, found {_shown(label)}")

@@ -6,6 +6,8 @@ import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 
+from beam_job.core.labels import LabelKind
+
 SUCCESS = "_SUCCESS"
 RUN = "run.json"
 ERRORS = "errors.jsonl"
@@ -71,9 +73,15 @@ class ShardName:
         return cls(match["split"], int(match["index"]), int(match["count"]))
 
 
-def files_of(shards: Iterable[ShardName], suffixes: Sequence[str]) -> set[str]:
-    """The paths, within a dataset, of all files of a finished one with these shards in formats of these suffixes."""
-    files = {SUCCESS, *METADATA}
+def files_of(shards: Iterable[ShardName], suffixes: Sequence[str], kind: LabelKind) -> set[str]:
+    """The paths, within a dataset, of all files of a finished one.
+
+    Args:
+      shards: Its shards.
+      suffixes: Those of its formats.
+      kind: What its labels are.
+    """
+    files = {SUCCESS, *METADATA} - (set() if kind is LabelKind.MULTI else {MULTI_LABELS})
     for shard in shards:
         files.add(shard.receipt_name)
         files.update(shard.file_name(suffix) for suffix in suffixes)

@@ -18,6 +18,8 @@ from beam_job.core.labels import Label, StoredLabel
 Float32Array = npt.NDArray[np.float32]
 # What the label of an example in folders begins with as long as it is not known which folders all examples share.
 FOLDER_LABEL = "\0"
+# And where the folder above is a split, so that the class is known.
+CLASS_FOLDER_LABEL = "\0\0"
 # A part of an image: x and y of its upper left corner, width and height, in pixels.
 Box = tuple[float, float, float, float]
 # Lengths of an array's axes; None for one that is not fixed.

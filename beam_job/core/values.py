@@ -166,7 +166,10 @@ class Names:
         >>> Names.parse('cat,"dog, small"').names
         ('cat', 'dog, small')
         """
-        cells = next(csv.reader([text], skipinitialspace=True), [])
+        try:
+            cells = next(csv.reader([text], skipinitialspace=True, strict=True), [])
+        except csv.Error as error:
+            raise ValueError(str(error)) from None
         return cls(tuple(cell.strip() for cell in cells))
 
     def __str__(self) -> str:

@@ -212,7 +212,10 @@ def read_label_map(path: str) -> dict[str, str]:
 
 def _pair(line: str, number: int, path: str) -> tuple[str, str]:
     if path.lower().endswith(".csv"):
-        cells = next(csv.reader([line], skipinitialspace=True))
+        try:
+            cells = next(csv.reader([line], skipinitialspace=True, strict=True))
+        except csv.Error:
+            cells = []
     else:
         cells = line.strip().split("\t" if "\t" in line else None, 1)
     if len(cells) != 2 or not all(cell.strip() for cell in cells):
@@ -230,5 +233,5 @@ def _read_text(path: str, content: str) -> str:
 
 
 def _lines(text: str) -> Sequence[str]:
-    lines = text.replace("\r\n", "\n").split("\n")
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     return lines[:-1] if lines[-1] == "" else lines

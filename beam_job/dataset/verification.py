@@ -216,7 +216,7 @@ def _check_metadata(root: str, run: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _check_files(root: str, run: Mapping[str, Any], found: Mapping[ShardName, _Content]) -> Iterator[str]:
-    expected = naming.files_of(found, suffixes_of(run["formats"]))
+    expected = naming.files_of(found, suffixes_of(run["formats"]), schema_of(run, ()).label_kind)
     present = {storage.relative(info.path, root) for info in storage.list_files(root)}
     if naming.SUCCESS not in present:
         yield f"{naming.SUCCESS}: missing, so the run is not complete"

@@ -142,7 +142,9 @@ def finalise(output: str, layout: DatasetLayout, run: RunDescription, fingerprin
     _write_metadata(output, layout, run, totals, problem)
     if problem:
         raise JobFailedError(problem)
-    expected = naming.files_of(layout.shard_names(), suffixes_of(run.facts["formats"])) | {naming.LOCK}
+    expected = naming.files_of(layout.shard_names(), suffixes_of(run.facts["formats"]), layout.vocabulary.kind) | {
+        naming.LOCK
+    }
     present = {storage.relative(info.path, output): info.path for info in storage.list_files(output)}
     suffixes = all_suffixes()
     storage.delete(path for name, path in present.items() if naming.is_ours(name, suffixes) and name not in expected)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from beam_job.core.records import FOLDER_LABEL
+from beam_job.core.records import CLASS_FOLDER_LABEL, FOLDER_LABEL
 
 
 def shared_folders(labels: Iterable[str]) -> tuple[str, ...]:
@@ -13,7 +13,8 @@ def shared_folders(labels: Iterable[str]) -> tuple[str, ...]:
     >>> shared_folders([f"{FOLDER_LABEL}photos/cat", f"{FOLDER_LABEL}photos/dog/small", "7"])
     ('photos',)
     """
-    paths = [label.removeprefix(FOLDER_LABEL).split("/") for label in labels if label.startswith(FOLDER_LABEL)]
+    of_folders = (label for label in labels if label.startswith(FOLDER_LABEL))
+    paths = [folders_in(label) for label in of_folders if not label.startswith(CLASS_FOLDER_LABEL)]
     shared: list[str] = []
     for level in zip(*(path[:-1] for path in paths), strict=False):
         if len(set(level)) > 1:
@@ -22,6 +23,18 @@ def shared_folders(labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(shared)
 
 
+def folders_in(label: str) -> list[str]:
+    """The folders in a label of a container; the class alone where it is known.
+
+    >>> folders_in(f"{FOLDER_LABEL}photos/cat"), folders_in(f"{CLASS_FOLDER_LABEL}cat"), folders_in("7/8")
+    (['photos', 'cat'], ['cat'], ['7/8'])
+    """
+    if label.startswith(CLASS_FOLDER_LABEL):
+        return [label.removeprefix(CLASS_FOLDER_LABEL)]
+    return label.removeprefix(FOLDER_LABEL).split("/") if label.startswith(FOLDER_LABEL) else [label]
+
+
 def name_below(label: str, shared: int) -> str:
     """The class that a label of a container stands for, below so many shared folders."""
-    return label.removeprefix(FOLDER_LABEL).split("/")[shared] if label.startswith(FOLDER_LABEL) else label
+    folders = folders_in(label)
+    return folders[shared] if len(folders) > 1 else folders[0]

@@ -121,8 +121,8 @@ def extract_piece(
 def _fingerprint(config: ExtractionConfig, work: PieceWork, piece: Piece) -> str:
     """Hash over everything that decides the shards of a piece, but their names and the numbers of their labels."""
     place = {name: value for name, value in dataclasses.asdict(piece).items() if name != "uri"}
-    given = work.numbering.given
-    return digest_of([config.identity_digest, place, work.source.reading(), work.policy.to_json(), given])
+    told = [work.source.reading(), work.source.description(piece), work.numbering.given]
+    return digest_of([config.identity_digest, place, work.policy.to_json(), told])
 
 
 def known_piece(config: ExtractionConfig, work: PieceWork, piece: Piece) -> StagedPiece | None:

@@ -9,11 +9,12 @@ from typing import Any
 from beam_job.core.errors import BadReferenceError
 from beam_job.core.labels import Label, LabelKind, fitted, names_in
 from beam_job.core.options import SourceOptions
-from beam_job.core.records import FOLDER_LABEL, Content, ErrorRow, ExampleRef, PassedOver
+from beam_job.core.records import Content, ErrorRow, ExampleRef, PassedOver
 from beam_job.core.sharding import assign_split
 from beam_job.core.suggestions import did_you_mean
 from beam_job.core.values import LabelPattern, SplitFractions
 from beam_job.dataset.labels import read_label_map
+from beam_job.extraction.folders import folders_in
 from beam_job.extraction.limits import ClassLimits
 
 # What examples are counted as that have none of the classes that are wanted.
@@ -57,7 +58,7 @@ class LabelPolicy:
         """The name of a class; that of an example in folders may be any folder that has a name, or is wanted."""
         if self.names is None and not self.wanted:
             return label
-        folders = label.removeprefix(FOLDER_LABEL).split("/") if label.startswith(FOLDER_LABEL) else [label]
+        folders = folders_in(label)
         if self.names is not None:
             known = next((folder for folder in folders if folder in self.names), None)
             if known is None:

@@ -116,7 +116,8 @@ def _earlier_outcomes(
 
     The features come from the first format that both runs have.
     """
-    schema = config.schema()
+    # The columns that are kept come with the refs; the earlier run may have kept others.
+    schema = dataclasses.replace(config.schema(), kept=())
     for name in config.formats:
         shard_format = SHARD_FORMATS.get(name)
         file_name = shard.file_name(shard_format.suffix)

@@ -19,7 +19,8 @@ SET_THRESHOLD = 0.5
 CALIBRATION_BINS = 15  # of Guo et al., On Calibration of Modern Neural Networks, 2017
 
 # The truth of N examples: int64 [N], the place of each one's class among C; or bool [N, C], where an example may have
-# any number of classes. Only the latter needs memory for every pair of an example and a class.
+# any number of classes; or float32 [N], its number. Only the second one needs memory for every pair of an example and a
+# class.
 Truth = npt.NDArray[Any]
 Counts = npt.NDArray[Any]
 
@@ -33,9 +34,9 @@ class Epoch:
       number: Which epoch, from 1.
       loss: On the training split, during the epoch.
       validation_loss: On the validation split, after it.
-      measure: What the scores are, such as accuracy, in [0, 1].
-      score: Likewise on the training split.
-      validation_score: Likewise on the validation split.
+      measure: What the scores are: accuracy, in [0, 1], or the mean absolute error, in the unit of the numbers.
+      score: On the training split, during the epoch.
+      validation_score: On the validation split, after it.
     """
 
     model: str

@@ -217,6 +217,10 @@ class Container(Source):
         """What decides how a piece is read, beside the piece itself."""
         return {}
 
+    def description(self, piece: Piece) -> Any:
+        """What other files say of the examples in a piece, as JSON; None for nothing."""
+        return None
+
     def check_examples(self, files: ExampleFiles) -> None:
         """Checks what can only be checked when the modality is known.
 

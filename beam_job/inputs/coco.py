@@ -53,7 +53,7 @@ def read_coco(info: FileInfo) -> Coco:
         for annotation in content["annotations"]:
             name = categories[annotation["category_id"]]
             annotations[annotation["image_id"]].append({**annotation, "name": name})
-        return Coco(content["images"], list(categories.values()), annotations)
+        return Coco(list(content["images"]), list(categories.values()), annotations)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
             f"Expected the annotations of COCO in {info.path!r}: an object with images, annotations and categories, "
@@ -75,16 +75,19 @@ def coco_rows(info: FileInfo, crops: bool = False) -> Iterator[tuple[int, Row | 
 
     The id of an image there is its ``image_id`` here: it is unique in one file, and file names are in all splits.
     """
-    found = read_coco(info)
-    for number, image in enumerate(found.images, 1):
-        if not isinstance(image, dict):
-            yield number, BadRow(f"expected the description of an image, found {image!r:.100}"), None
+    found, number = read_coco(info), 0
+    for image in found.images:
+        number += 1
+        if not isinstance(image, dict) or not isinstance(image.get("id"), (int, str)):
+            yield number, BadRow(f"expected the description of an image with an id, found {image!r:.100}"), None
             continue
         described = {"image_id" if name == "id" else name: value for name, value in image.items()}
         described |= {"uri": image.get("file_name")}
         annotations = found.annotations.get(image.get("id"), ())
         if crops:
-            yield from ((number, _box_row(annotation, described), None) for annotation in annotations)
+            for box, annotation in enumerate(annotations, number):
+                yield box, _box_row(annotation, described), None
+            number += len(annotations)
         else:
             names = {str(annotation["name"]) for annotation in annotations}
             yield number, {**described, "label": sorted(names)}, None

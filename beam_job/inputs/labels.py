@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from beam_job.core.errors import BadReferenceError
 from beam_job.core.labels import Label
 from beam_job.core.values import LINE_BREAKS
+
+LABEL = "label"
+# What labels are called.
+LABEL_NAMES = (LABEL, "labels", "class", "classes", "class_name", "cls", "category", "target")
+
+
+def label_name(known: Collection[str]) -> str | None:
+    """The name that labels have among others: ``label``, or the only one that is called alike; None without any.
+
+    >>> label_name(["id", "category"]), label_name(["class", "category"])
+    ('category', None)
+    """
+    found = [name for name in LABEL_NAMES if name in known]
+    return found[0] if found[:1] == [LABEL] or len(found) == 1 else None
 
 
 def as_label(value: Any, name: str, names: Sequence[str] | None = None) -> Label:

@@ -45,7 +45,7 @@ class TextLines(Listing):
                 f"Expected a model of texts for the file {self.path!r}, which holds a text per line; found a model of "
                 f"other examples. A list of files is a .csv with the column uri."
             )
-        name = readable_id(posixpath.basename(unit))
+        name = readable_id(posixpath.basename(storage.without_query(unit)))
         with storage.open_read(unit) as file:
             for number, line, span in Lines(file).numbered():
                 yield text_ref("lines", unit, line.rstrip("\r\n"), span, id=f"{name}:{number}")

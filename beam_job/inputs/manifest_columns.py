@@ -3,71 +3,88 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Iterable, Iterator
 
 from beam_job.inputs.base import Columns
+from beam_job.inputs.labels import LABEL, LABEL_NAMES, label_name
 from beam_job.inputs.tables import Row, plain_name
 
-URI, TEXT, LABEL, ID, SPLIT, GROUP = "uri", "text", "label", "id", "split", "group"
+URI, TEXT, ID, SPLIT, GROUP = "uri", "text", "id", "split", "group"
 START, END = "start", "end"
 # What a column of paths is called when it is not called uri; the first is Hugging Face's name.
 URI_SYNONYMS = ("file_name", "filename", "file", "file_path", "filepath", "path", "image_path", "image", "url")
-# Likewise, a column of labels.
-_LABEL_SYNONYMS = ("labels", "class", "classes", "class_name", "category", "target")
+
+
+def needed_columns(columns: Columns) -> list[str]:
+    """The columns of which one is there in every manifest."""
+    named = columns.image_column
+    return [plain_name(columns.text_column or TEXT), *([plain_name(named)] if named else (URI, *URI_SYNONYMS))]
+
+
+def read_columns(columns: Columns) -> set[str]:
+    """All columns that may be read."""
+    named = (columns.label_column or LABEL, columns.id_column or ID, *columns.kept)
+    return {*needed_columns(columns), *LABEL_NAMES, SPLIT, GROUP, START, END, *map(plain_name, named)}
 
 
 @dataclasses.dataclass(frozen=True)
 class ManifestColumns:
-    """The columns of a manifest; names of columns are in lower case here.
+    """The columns of a manifest, decided once for all of its rows; names of columns are in lower case here.
 
     Attributes:
       columns: What the user calls them.
+      known: Those that its first rows have.
     """
 
     columns: Columns
+    known: frozenset[str]
 
-    @property
+    @classmethod
+    def of(cls, columns: Columns, rows: Iterable[Row]) -> ManifestColumns:
+        """The columns of a manifest that begins with these rows."""
+        return cls(columns, frozenset(name for row in rows for name in row))
+
+    @functools.cached_property
+    def uri(self) -> str:
+        """The column with the paths."""
+        if self.columns.image_column is not None:
+            return plain_name(self.columns.image_column)
+        found = [] if URI in self.known else [name for name in URI_SYNONYMS if name in self.known]
+        return found[0] if len(found) == 1 or found[:1] == [URI_SYNONYMS[0]] else URI
+
+    @functools.cached_property
+    def label(self) -> str:
+        """The column with the labels."""
+        if self.columns.label_column is not None:
+            return plain_name(self.columns.label_column)
+        return label_name(self.known) or LABEL
+
+    @functools.cached_property
     def text(self) -> str:
         """The column with the texts."""
         return plain_name(self.columns.text_column or TEXT)
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
         """The column with the ids."""
         return plain_name(self.columns.id_column or ID)
 
-    @property
+    @functools.cached_property
     def kept(self) -> list[str]:
         """The columns that are carried to the output."""
         return list(map(plain_name, self.columns.kept))
 
-    def uri(self, row: Row) -> str:
-        """The column with the paths, in a row."""
-        return _chosen(self.columns.image_column, row, URI, URI_SYNONYMS)
-
-    def label(self, row: Row) -> str:
-        """The column with the labels, in a row."""
-        return _chosen(self.columns.label_column, row, LABEL, _LABEL_SYNONYMS)
-
-    def needed(self) -> list[str]:
-        """The columns of which one is there in every manifest."""
-        named = self.columns.image_column
-        return [self.text, *([plain_name(named)] if named is not None else (URI, *URI_SYNONYMS))]
-
-    def has_content(self, row: Row) -> bool:
-        """Whether a row may say what the example is."""
-        return self.uri(row) in row or self.text in row
+    @property
+    def have_content(self) -> bool:
+        """Whether they may say what an example is."""
+        return self.uri in self.known or self.text in self.known
 
     def in_words(self) -> str:
         """The columns that a manifest may have, and which of them it must."""
         paths = plain_name(self.columns.image_column or URI)
         known = ", ".join((paths, self.text, LABEL, self.id, SPLIT, GROUP, START, END))
         return f"{known} (only {paths} or {self.text} is needed)"
-
-    def read(self) -> set[str]:
-        """The columns that are read."""
-        label = plain_name(self.columns.label_column or LABEL)
-        return {*self.needed(), label, *_LABEL_SYNONYMS, self.id, SPLIT, GROUP, START, END, *self.kept}
 
     def named(self) -> Iterator[tuple[str, str]]:
         """The options that name columns which must be there, with the columns."""
@@ -76,28 +93,15 @@ class ManifestColumns:
                 yield option, plain_name(name)
         yield from (("keep_columns", name) for name in self.kept)
 
-    def notes(self, row: Row) -> list[str]:
+    def notes(self) -> list[str]:
         """Which columns are taken for what, where that is not plain."""
         notes = []
-        if self.columns.image_column is None and (paths := self.uri(row)) in row and paths != URI:
-            notes.append(f"the column {paths!r} is taken as the paths")
-        found = _called_alike(row, LABEL, _LABEL_SYNONYMS) if self.columns.label_column is None else []
-        if len(found) == 1:
-            notes.append(f"the column {found[0]!r} is taken as the label")
-        elif found:
-            names = ", ".join(map(repr, found))
-            notes.append(f"none of the columns {names} is taken as the label; name it with --label_column")
+        if self.columns.image_column is None and self.uri != URI and self.uri in self.known:
+            notes.append(f"the column {self.uri!r} is taken as the paths")
+        if self.columns.label_column is None and LABEL not in self.known:
+            found = ", ".join(repr(name) for name in LABEL_NAMES if name in self.known)
+            if self.label != LABEL:
+                notes.append(f"the column {self.label!r} is taken as the label")
+            elif found:
+                notes.append(f"none of the columns {found} is taken as the label; name it with --label_column")
         return notes
-
-
-def _chosen(named: str | None, row: Row, usual: str, synonyms: Sequence[str]) -> str:
-    """The column that is named, or called as usual, or the only one that is called alike."""
-    if named is not None:
-        return plain_name(named)
-    found = _called_alike(row, usual, synonyms)
-    return found[0] if found and (len(found) == 1 or found[0] == URI_SYNONYMS[0]) else usual
-
-
-def _called_alike(row: Row, usual: str, synonyms: Sequence[str]) -> list[str]:
-    """The columns that may be meant in a row without the usual one."""
-    return [] if usual in row else [name for name in synonyms if name in row]

@@ -18,13 +18,25 @@ from beam_job.inputs.clips import clip_of
 from beam_job.inputs.coco import coco_rows, images_root, read_coco
 from beam_job.inputs.globs import is_glob
 from beam_job.inputs.labels import as_label, kept_of
-from beam_job.inputs.manifest_columns import END, GROUP, SPLIT, START, URI, URI_SYNONYMS, ManifestColumns
-from beam_job.inputs.parquet_tables import has_text_column, parquet_rows
+from beam_job.inputs.manifest_columns import (
+    END,
+    GROUP,
+    SPLIT,
+    START,
+    URI,
+    URI_SYNONYMS,
+    ManifestColumns,
+    needed_columns,
+    read_columns,
+)
+from beam_job.inputs.parquet_tables import names_files, parquet_rows
 from beam_job.inputs.tables import BadRow, Lines, Row, Span, csv_rows, jsonl_rows
 from beam_job.inputs.texts import find_text, text_ref
 from beam_job.runtime import storage
 
 _CSV, _JSONL, _PARQUET, _COCO = ".csv", ".jsonl", ".parquet", ".json"
+# Line number, row and place.
+_Numbered = tuple[int, Row | BadRow | PassedOver, Span]
 # What every manifest takes of what the user says.
 TAKEN = frozenset({"image_column", "text_column", "label_column", "id_column", "keep_columns", "root"})
 # Rows that a launch looks at.
@@ -63,37 +75,44 @@ class Manifest(Listing):
         if lower.endswith((_CSV, _JSONL)) or (lower.endswith(_COCO) and not is_glob(path) and storage.exists(path)):
             return True
         # A Parquet file is a manifest if it names files, and a container if it has the examples themselves.
-        return lower.endswith(_PARQUET) and not is_glob(path) and has_text_column(path, (URI, URI_SYNONYMS[0]))
+        return lower.endswith(_PARQUET) and not is_glob(path) and names_files(path, (URI, URI_SYNONYMS[0]))
 
     def check(self) -> list[str]:
         try:
-            found = (row for _, row, _ in self._rows() if not isinstance(row, PassedOver))
-            rows = list(itertools.islice(found, _CHECKED_ROWS))
+            names, rows = self._opened()
+            first = [row for _, row, _ in itertools.islice(rows, _CHECKED_ROWS) if not isinstance(row, PassedOver)]
         except FileNotFoundError:
             raise InputError(f"There is no manifest at {self.path!r}.") from None
         except (OSError, UnicodeError) as error:
             raise InputError(f"The manifest {self.path!r} cannot be read: {error}") from None
-        if not rows:
+        if not first:
             raise InputError(f"The manifest {self.path!r} has no rows, so there is nothing to extract.")
-        if isinstance(rows[0], BadRow):
+        good = [row for row in first if not isinstance(row, BadRow)]
+        if not good:
             return []
-        names, known = self._names, ", ".join(map(readable_id, rows[0])) or "none"
-        if not names.has_content(rows[0]):
+        known = ", ".join(map(readable_id, good[0])) or "none"
+        if not names.have_content:
             raise InputError(
                 f"Expected the manifest {self.path!r} to have the columns {names.in_words()}, found {known}; name the "
                 f"column that holds the paths with --image_column, or that of the texts with --text_column."
             )
-        good = [row for row in rows if not isinstance(row, BadRow)]
         for option, name in names.named():
-            if not any(name in row for row in good):
+            if name not in names.known:
                 raise InputError(
                     f"Expected a column {name!r} in the manifest {self.path!r}, as --{option} says, found {known}."
                 )
-        labels = (row.get(names.label(row)) for row in good)
+        labels = (row.get(names.label) for row in good)
         odd = next((readable_id(str(label)) for label in labels if _is_not_utf_8(label)), None)
         if odd is not None:
             raise InputError(f"Expected the manifest {self.path!r} in UTF-8, found the label {odd!r}; save it so.")
-        return names.notes(rows[0])
+        return names.notes()
+
+    def _opened(self) -> tuple[ManifestColumns, Iterator[_Numbered]]:
+        """What the columns are, by the first rows, and all rows."""
+        rows = self._rows()
+        first = list(itertools.islice(rows, _CHECKED_ROWS))
+        known = (row for _, row, _ in first if not isinstance(row, (BadRow, PassedOver)))
+        return ManifestColumns.of(self.columns, known), itertools.chain(first, rows)
 
     def vocabulary(self) -> Sequence[str] | None:
         return read_coco(storage.info_of(self.path)).names if self._is_coco else None
@@ -102,48 +121,46 @@ class Manifest(Listing):
         yield self.path
 
     def refs(self, unit: str, files: ExampleFiles) -> Iterator[ExampleRef | PassedOver]:
-        root, checked = self._root, False
-        for line, row, span in self._rows():
+        names, rows = self._opened()
+        if names.known and names.uri not in names.known and not files.texts:
+            raise InputError(
+                f"Expected a column {names.uri} with paths in the manifest {self.path!r}, since the model takes no "
+                f"texts; found {', '.join(sorted(map(readable_id, names.known)))}."
+            )
+        for line, row, span in rows:
             if isinstance(row, PassedOver):
                 yield row
                 continue
-            if not checked and not isinstance(row, BadRow):
-                self._check_content(row, files)
-                checked = True
             try:
                 if isinstance(row, BadRow):
                     raise BadReferenceError(row.problem)
-                text = _text(row, self._names.text) if files.texts else None
+                text = _text(row, names.text) if files.texts else None
                 if text is None:
-                    yield self._file_ref(row, root, files)
+                    yield self._file_ref(row, names, files)
                 else:
-                    name = _text(row, self._names.id) or self._line_id(line)
-                    yield text_ref("manifest", unit, text, span, id=name, **self._assigned(row))
+                    name = _text(row, names.id) or self._line_id(line)
+                    yield text_ref("manifest", unit, text, span, id=name, **self._assigned(row, names))
             except BadReferenceError as error:
                 yield ExampleRef(self._line_id(line), unit, split=self.split, problem=f"line {line}: {error}")
 
-    def _file_ref(self, row: Row, root: str, files: ExampleFiles) -> ExampleRef:
-        """The ref of a row that names a file, or a clip of one.
+    def _file_ref(self, row: Row, names: ManifestColumns, files: ExampleFiles) -> ExampleRef:
+        """The ref of a row that names a file, or a clip or crop of one.
 
         Clips of one recording sound alike, so they are a group, unless the row names another one.
         """
-        column = self._names.uri(row)
-        uri = _text(row, column, any_bytes=True)
+        uri = _text(row, names.uri, any_bytes=True)
         if uri is None:
-            raise BadReferenceError(
-                f"expected a {f'{column} or {self._names.text}' if files.texts else column}, found none"
-            )
-        uri = _located(uri, root)
-        name, assigned = self.below + readable_id(storage.relative(uri, root)), self._assigned(row)
+            raise BadReferenceError(f"expected a {names.uri}{f' or {names.text}' if files.texts else ''}, found none")
+        uri = _located(uri, self._root)
+        name, assigned = self.below + readable_id(storage.relative(uri, self._root)), self._assigned(row, names)
         start, end = clip_of(_seconds(row, START), _seconds(row, END)) if files.clips else (None, None)
         if start is not None:
             assigned["group"] = assigned["group"] or name
             name = f"{name}:{_plain(start)}-{'' if end is None else _plain(end)}"
-        box = row.get("box") if self._is_coco else None
-        if box is not None:
-            name = f"{name}/{row['annotation_id']}"
+        name = _text(row, names.id) or name
+        box = row["box"] if self.columns.crops else None
         return ExampleRef(
-            id=_text(row, self._names.id) or name,
+            id=name if box is None else f"{name}/{row['annotation_id']}",
             uri=uri,
             version=storage.version_of(uri),
             start=start,
@@ -152,30 +169,18 @@ class Manifest(Listing):
             **assigned,
         )
 
-    def _assigned(self, row: Row) -> dict[str, Any]:
+    def _assigned(self, row: Row, names: ManifestColumns) -> dict[str, Any]:
         """The label, the split, the group and the kept columns of a row."""
         split = _text(row, SPLIT) or self.split
         if split is not None and not is_split_name(split):
             raise BadReferenceError(f"expected a split of letters, digits and underscores, found {split!r}")
-        column = self._names.label(row)
-        value = row.get(column)
-        label = as_label(_text(row, column) if isinstance(value, str) else value, column)
-        return {"label": label, "split": split, "group": _text(row, GROUP), "kept": kept_of(row, self._names.kept)}
-
-    def _check_content(self, row: Row, files: ExampleFiles) -> None:
-        if self._names.uri(row) not in row and not files.texts:
-            raise InputError(
-                f"Expected a column {self._names.uri(row)} with paths in the manifest {self.path!r}, since the model "
-                f"takes no texts; found {', '.join(map(readable_id, row))}."
-            )
+        value = row.get(names.label)
+        label = as_label(_text(row, names.label) if isinstance(value, str) else value, names.label)
+        return {"label": label, "split": split, "group": _text(row, GROUP), "kept": kept_of(row, names.kept)}
 
     @classmethod
     def read_member(cls, uri: str, member: str) -> bytes:
         return find_text(uri, member)
-
-    @property
-    def _names(self) -> ManifestColumns:
-        return ManifestColumns(self.columns)
 
     @property
     def _suffix(self) -> str:
@@ -193,12 +198,13 @@ class Manifest(Listing):
         return images_root(storage.info_of(self.path)) if self._is_coco else storage.parent(self.path)
 
     def _line_id(self, line: int) -> str:
-        return self.below + readable_id(f"{storage.relative(self.path, storage.parent(self.path))}:{line}")
+        path = storage.without_query(self.path)
+        return self.below + readable_id(f"{storage.relative(path, storage.parent(path))}:{line}")
 
-    def _rows(self) -> Iterator[tuple[int, Row | BadRow | PassedOver, Span]]:
+    def _rows(self) -> Iterator[_Numbered]:
         """Line number, row and place."""
         if self._suffix == _PARQUET:
-            yield from parquet_rows(self.path, self._names.read())
+            yield from parquet_rows(self.path, read_columns(self.columns))
         elif self._is_coco:
             yield from coco_rows(storage.info_of(self.path), bool(self.columns.crops))
         else:
@@ -210,7 +216,7 @@ class Manifest(Listing):
         first = next(iter(lines), "")
         if vertex.is_csv(first):
             return vertex.csv_rows(itertools.chain([first], lines))
-        return csv_rows(lines, first, self._names.needed())
+        return csv_rows(lines, first, needed_columns(self.columns))
 
 
 def _jsonl_rows(lines: Lines) -> Iterator[tuple[int, Row | BadRow, Span]]:

@@ -8,6 +8,7 @@ import posixpath
 from collections.abc import Iterator, Sequence
 from typing import ClassVar
 
+from beam_job.core.errors import InputError
 from beam_job.core.records import ExampleRef, PassedOver
 from beam_job.core.sharding import SPLIT_NAMES
 from beam_job.inputs.base import PLAIN_COLUMNS, Columns, ExampleFiles, Listing
@@ -54,6 +55,12 @@ class MetadataFolder(Listing):
 
     def check(self) -> list[str]:
         names = ", ".join(self._manifests)
+        others = sorted(set(_split_folders(self.root)) - {posixpath.dirname(place) for place in self._manifests})
+        if others and posixpath.dirname(next(iter(self._manifests))):
+            raise InputError(
+                f"Expected a manifest such as {_NAMES[1]} in each folder of {self.root!r} that is called as a split, "
+                f"found {names} and none in {', '.join(others)}. Give the manifest as --input, or move it away."
+            )
         notes = [note for manifest in self._manifests.values() for note in manifest.check()]
         plain = "the column 'file_name' is taken as the paths"
         return [f"the examples are the rows of {names}", *(note for note in dict.fromkeys(notes) if note != plain)]
@@ -69,7 +76,7 @@ class MetadataFolder(Listing):
         seen: set[str] = set()
         for entry in manifest.refs(manifest.path, files):
             if isinstance(entry, ExampleRef):
-                seen.add(entry.uri)
+                seen.add(posixpath.normpath(entry.uri) if storage.is_local(entry.uri) else entry.uri)
             yield entry
         kind = PassedOver(f"without a row in {posixpath.basename(unit)}")
         for info in storage.list_files(storage.parent(manifest.path)):
@@ -81,8 +88,12 @@ def _manifests_in(root: str) -> list[str]:
     """The manifests in a directory, relative to it."""
     if found := _manifest_in(root):
         return [found]
-    folders = sorted(name for name in storage.list_folders(root) or [] if name.lower() in SPLIT_NAMES)
+    folders = _split_folders(root)
     return [f"{folder}/{name}" for folder in folders if (name := _manifest_in(storage.join(root, folder)))]
+
+
+def _split_folders(root: str) -> list[str]:
+    return sorted(name for name in storage.list_folders(root) or [] if name.lower() in SPLIT_NAMES)
 
 
 def _manifest_in(folder: str) -> str | None:

@@ -12,6 +12,8 @@ from beam_job.runtime import storage
 from beam_job.runtime.storage import FileInfo
 
 _ROWS_AT_ONCE = 4096
+# The field of a struct that holds the bytes of an example.
+BYTES = "bytes"
 # A file has not more rows than that, or than bytes, whatever it says.
 _FREE_ROWS = 100_000_000
 
@@ -39,9 +41,9 @@ def read_footer(info: FileInfo) -> Footer:
     return Footer(metadata, tail)
 
 
-def has_text_column(path: str, names: Collection[str]) -> bool:
-    """Whether there is a Parquet file at a path, with a column of text that is called by one of some names."""
-    from pyarrow import ArrowException, types
+def names_files(path: str, names: Collection[str]) -> bool:
+    """Whether a Parquet file at a path has a column of text that is called by one of some names, and none of bytes."""
+    from pyarrow import ArrowException
 
     try:
         kinds = {
@@ -50,8 +52,32 @@ def has_text_column(path: str, names: Collection[str]) -> bool:
         }
     except (OSError, ArrowException, ValueError):
         return False
-    found = [kinds[name] for name in names if name in kinds]
-    return any(types.is_string(kind) or types.is_large_string(kind) for kind in found)
+    return any(is_text(kinds[name]) for name in names if name in kinds) and not any(map(is_binary, kinds.values()))
+
+
+def is_text(kind: Any) -> bool:
+    """Whether a column of this type holds texts."""
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind))
+
+
+def is_binary(kind: Any) -> bool:
+    """Whether a column of this type holds bytes, or bytes with a path."""
+    return _is_plain(kind) or is_struct_of_bytes(kind)
+
+
+def is_struct_of_bytes(kind: Any) -> bool:
+    """Whether a column of this type holds bytes with something else, as Hugging Face has images."""
+    from pyarrow import types
+
+    return bool(types.is_struct(kind)) and any(field.name == BYTES and _is_plain(field.type) for field in kind)
+
+
+def _is_plain(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind))
 
 
 def parquet_rows(path: str, wanted: Collection[str]) -> Iterator[tuple[int, Row | BadRow, Span]]:

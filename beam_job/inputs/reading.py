@@ -49,7 +49,8 @@ def read_example(ref: ExampleRef, allowed_roots: Sequence[str] = ()) -> bytes:
             return listing.read_member(ref.uri, place)
         if not is_allowed(ref, allowed_roots):
             raise OutsideRootsError(f"expected a file below {' or '.join(allowed_roots)}, found {ref.uri}")
-        return storage.read_bytes(ref.uri) if ref.start is None else read_clip(ref.uri, ref.start, ref.end)
+        with storage.confined(allowed_roots):
+            return storage.read_bytes(ref.uri) if ref.start is None else read_clip(ref.uri, ref.start, ref.end)
     except FileNotFoundError:
         raise NotFoundError(f"there is no file at {ref.uri}") from None
     except PermissionError:

@@ -14,8 +14,8 @@ from beam_job.runtime import storage
 
 # What an option of Columns goes with.
 _TAKERS = {
-    "text_column": "a .csv or .jsonl manifest, or Parquet or TFRecord files",
-    "image_column": "Parquet or TFRecord files",
+    "text_column": "a manifest, or Parquet or TFRecord files",
+    "image_column": "a manifest, or Parquet or TFRecord files",
     "label_column": "a manifest, or Parquet or TFRecord files",
     "id_column": "a manifest, or Parquet or TFRecord files",
     "label_key": "tar files",

@@ -22,13 +22,17 @@ _ML_USES = {
     "unassigned": None,
 }
 _ML_USE = "aiplatform.googleapis.com/ml_use"
+_NUMBERS_OF_A_BOX = 4
 _URIS, _TEXT = ("imagegcsuri", "textgcsuri", "audiogcsuri"), "textcontent"
 _ONE, _MANY, _NAME = "classificationannotation", "classificationannotations", "displayName"
 
 
 def is_csv(first_line: str) -> bool:
     """Whether a CSV begins with an example rather than with the names of its columns."""
-    cells = [cell.strip() for cell in next(csv.reader([first_line]), [])]
+    try:
+        cells = [cell.strip() for cell in next(csv.reader([first_line], strict=True), [])]
+    except csv.Error:
+        return False
     if cells and cells[0].lower() in ("", *_ML_USES):
         cells = cells[1:]
     return bool(cells) and cells[0].startswith("gs://")
@@ -36,15 +40,24 @@ def is_csv(first_line: str) -> bool:
 
 def csv_rows(lines: Iterable[str]) -> Iterator[tuple[int, Row | BadRow, Span]]:
     """Line number and row of the rows ``[ML_USE,]URI[,LABEL...]``; several labels are a list."""
-    reader = csv.reader(lines, skipinitialspace=True)
-    for found in reader:
-        cells = [cell.strip() for cell in found]
+    reader = csv.reader(lines, skipinitialspace=True, strict=True)
+    while True:
+        try:
+            cells = [cell.strip() for cell in next(reader)]
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield reader.line_num, BadRow(f"expected a row of CSV, found {error}"), None
+            continue
         if not any(cells):
             continue
         split = None
         if cells[0].lower() in ("", *_ML_USES):
             split, cells = _ML_USES.get(cells[0].lower()), cells[1:]
         labels = [cell for cell in cells[1:] if cell]
+        if sum(map(_is_number, labels)) >= _NUMBERS_OF_A_BOX:
+            yield reader.line_num, BadRow("expected labels, found a box; rows of object detection are not read"), None
+            continue
         label = labels if len(labels) > 1 else next(iter(labels), None)
         yield reader.line_num, {"uri": next(iter(cells), None), "label": label, "split": split}, None
 
@@ -57,14 +70,24 @@ def plain_row(row: Row) -> Row:
     """
     uri = next((row[name] for name in _URIS if name in row), None)
     text = row.get(_TEXT)
-    if (uri is None and text is None) or not {_ONE, _MANY, "dataitemresourcelabels"} & row.keys():
+    if uri is None and text is None:
         return row
     resources = row.get("dataitemresourcelabels")
     use = str(resources.get(_ML_USE, "")).lower() if isinstance(resources, Mapping) else ""
     many = row.get(_MANY)
-    label: Any = _display_name(row.get(_ONE)) if many is None else [_display_name(one) for one in many or ()]
+    label: Any = _display_name(row.get(_ONE))
+    if many is not None:
+        label = [_display_name(one) for one in many] if isinstance(many, list) else {_MANY: many}
     content = {"uri": uri} if text is None else {"text": text}
     return {**content, "label": label, "split": _ML_USES.get(use)}
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
 
 
 def _display_name(annotation: Any) -> Any:

@@ -26,7 +26,10 @@ _TRANSIENT_TYPES = (ConnectionError, TimeoutError, EOFError, http.client.HTTPExc
 # Libraries whose errors are all connection errors, and the error of an upload with a wrong checksum.
 _CONNECTION_LIBRARIES = frozenset(("requests", "urllib3"))
 _DAMAGED_UPLOAD = "DataCorruption"
-_UNTRUSTED = re.compile("certificate verify failed", re.IGNORECASE)  # which does not change by itself
+# What does not change by itself: a certificate that is not trusted, and a URL that is none.
+_HOPELESS = re.compile(
+    "certificate verify failed|invalid url|failed to parse|invalid host|label too long", re.IGNORECASE
+)
 _UNREACHABLE = re.compile("Failed to resolve|Failed to establish a new connection")
 # How urllib3 ends the text of an error after its last attempt, with the reason in the group.
 _CONNECTION_FAILURE = re.compile(r"\(Caused by \w+\(.*?: (.*)[\"']\)\)$")
@@ -137,7 +140,7 @@ def _raise_as_python(path: str, error: BaseException) -> NoReturn:
         raise FileNotFoundError(message) from error
     if isinstance(error, PermissionError) or status in (401, 403):
         raise PermissionError(message) from error
-    if _UNTRUSTED.search(words):
+    if _HOPELESS.search(words):
         raise OSError(message) from error
     if _is_connection_error(error) and _UNREACHABLE.search(words):
         raise UnreachableError(message) from error

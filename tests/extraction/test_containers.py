@@ -379,7 +379,7 @@ def test_a_head_and_a_report(tars: Path, tmp_path: Path, options: Options) -> No
     ("input_name", "column", "words"),
     [
         ("photos", "label_key", "--label_key goes with tar files"),
-        ("0.tar", "text_column", "goes with a .csv or .jsonl"),
+        ("0.tar", "text_column", "goes with a manifest"),
     ],
     ids=["label_key", "text_column"],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -376,6 +377,17 @@ def test_a_run_is_resumed_with_other_labels_and_columns(
     assert not batch_sizes
     beam_job.extract(str(tmp_path / "rows.jsonl"), str(tmp_path / "fresh"), **again)
     assert comparable_files(out) == comparable_files(tmp_path / "fresh")
+    # Other columns, and another kind of label, by which files come and go.
+    jsonl(tmp_path, images, [{"label": f"l{place % 2}", "name": "x", "city": "y"} for place in range(6)])
+    for columns in ("city,name", None):
+        again = {**options, **({"keep_columns": columns} if columns else {})}
+        batch_sizes.clear()
+        assert beam_job.extract(str(tmp_path / "rows.jsonl"), str(out), resume=True, **again).extracted == 0
+        assert not batch_sizes
+        shutil.rmtree(tmp_path / "fresh")
+        beam_job.extract(str(tmp_path / "rows.jsonl"), str(tmp_path / "fresh"), **again)
+        assert comparable_files(out) == comparable_files(tmp_path / "fresh")
+        assert beam_job.verify(str(out)).problems == ()
 
 
 def test_pieces_are_settled_with_lists(images: Path, tmp_path: Path, options: Options) -> None:
@@ -455,3 +467,18 @@ def test_limits_do_not_depend_on_the_order_and_the_parts(found: list[tuple[str, 
     assert limits == whole.limits()
     counts = Counter(ref.label for ref in refs if limits.takes(ref))
     assert counts == {label: min(limit, count) for label, count in Counter(ref.label for ref in refs).items()}
+
+
+def test_folders_of_numbers_are_classes(images: Path, tmp_path: Path, options: Options) -> None:
+    content = (images / "0.jpg").read_bytes()
+    write_tar(tmp_path / "a.tar", [(f"{place}/a.jpg", content) for place in ("train/0.5", "train/2.0", "test/0.5")])
+    write_tar(tmp_path / "b.tar", [(f"{place}/a.jpg", content) for place in ("0.5", "2.0")])
+    for name in ("a", "b"):
+        beam_job.extract(str(tmp_path / f"{name}.tar"), str(tmp_path / name), **options)
+        assert names_of(tmp_path / name) == ["0.5", "2.0"]
+
+
+@pytest.mark.parametrize("names", ["a\nb", "a,a", "a,"], ids=["line", "twice", "empty"])
+def test_names_that_are_none(images: Path, tmp_path: Path, options: Options, names: str) -> None:
+    with pytest.raises(UsageError, match="--classes is written NAME"):
+        beam_job.extract(str(images), str(tmp_path / "out"), classes=names, **options)

@@ -65,6 +65,11 @@ def test_a_csv_of_vertex_ai(tmp_path: Path) -> None:
         ("five.jpg", "validation", None),
         ("six.jpg", None, "daisy"),
     ]
+    (tmp_path / "boxes.csv").write_text('gs://b/a.jpg,cat,0.1,0.1,,,0.9,0.9,,\ngs://b/b.jpg,"cat\n')
+    assert [(ref.problem or "").partition(",")[0] for ref in refs(tmp_path / "boxes.csv")] == [
+        "line 1: expected labels",
+        "line 2: expected a row of CSV",
+    ]
 
 
 def test_a_jsonl_of_vertex_ai(tmp_path: Path) -> None:
@@ -79,9 +84,11 @@ def test_a_jsonl_of_vertex_ai(tmp_path: Path) -> None:
         "classificationAnnotations": [{"displayName": "daisy"}, {"displayName": "tulip"}],
         "dataItemResourceLabels": {"aiplatform.googleapis.com/ml_use": "test"},
     }
-    nothing = {"imageGcsUri": "gs://bucket/three.jpg", "dataItemResourceLabels": {}}
-    (tmp_path / "import.jsonl").write_text("\n".join(map(json.dumps, (one, many, nothing))))
-    assert [(ref.uri, ref.split, ref.label) for ref in refs(tmp_path / "import.jsonl")] == [
+    nothing = {"imageGcsUri": "gs://bucket/three.jpg"}
+    odd = {"imageGcsUri": "gs://bucket/four.jpg", "classificationAnnotations": 5}
+    (tmp_path / "import.jsonl").write_text("\n".join(map(json.dumps, (one, many, nothing, odd))))
+    assert refs(tmp_path / "import.jsonl")[3].problem is not None
+    assert [(ref.uri, ref.split, ref.label) for ref in refs(tmp_path / "import.jsonl")[:3]] == [
         ("gs://bucket/one.jpg", "train", "daisy"),
         ("gs://bucket/two.jpg", "test", ("daisy", "tulip")),
         ("gs://bucket/three.jpg", None, None),
@@ -129,6 +136,20 @@ def test_files_of_an_imagefolder_without_a_row_are_counted(photos: Path) -> None
     found = entries(photos)
     assert [entry.id for entry in found if isinstance(entry, ExampleRef)] == ["0.jpg", "1.jpg", "missing.jpg"]
     assert [entry.kind for entry in found if isinstance(entry, PassedOver)] == ["without a row in metadata.csv"] * 2
+
+
+def test_a_split_without_metadata_is_not_left_out(tmp_path: Path) -> None:
+    hugging_face(tmp_path / "train", "csv", [{"file_name": "./a.png", "label": "x"}])
+    assert len(entries(tmp_path)) == 1
+    (tmp_path / "test").mkdir()
+    with pytest.raises(InputError, match=r"found train/metadata\.csv and none in test"):
+        refs(tmp_path)
+
+
+def test_a_table_with_bytes_is_no_manifest(tmp_path: Path) -> None:
+    table = {"image": [{"bytes": b"x", "path": "a"}], "file_name": ["a.png"]}
+    pd.DataFrame(table).to_parquet(tmp_path / "a.parquet")
+    assert not isinstance(open_source(str(tmp_path / "a.parquet")), Listing)
 
 
 def coco(folder: Path, images: dict[int, str], shown: list[tuple[int, int]]) -> Path:
@@ -199,8 +220,9 @@ def test_an_export_of_coco_with_splits(tmp_path: Path) -> None:
         "[1]",
         "{",
         '{"images": [], "annotations": [{"image_id": 1, "category_id": 3}], "categories": []}',
+        '{"images": 5, "annotations": [], "categories": []}',
     ],
-    ids=["parts", "list", "cut", "category"],
+    ids=["parts", "list", "cut", "category", "images"],
 )
 def test_other_json_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "x.json").write_text(content)
@@ -213,6 +235,12 @@ def test_columns_of_a_manifest_that_are_called_otherwise(photos: Path) -> None:
     found = refs(photos / "a.csv", image_column="Picture", label_column="kind", id_column="key")
     assert [(ref.id, Path(ref.uri).name, ref.label) for ref in found] == [("one", "0.jpg", "x"), ("two", "1.jpg", "y")]
     (photos / "b.csv").write_text("path,category\n0.jpg,x\n")
+    # The column is the same one for all rows, whichever of them have it.
+    rows = [{"uri": "0.jpg", "label": "cat", "category": "animal"}, {"uri": "1.jpg", "category": "animal"}]
+    (photos / "d.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert [ref.label for ref in refs(photos / "d.jsonl")] == ["cat", None]
+    (photos / "e.csv").write_text("uri,category,label\n0.jpg,animal,cat\n1.jpg,animal\n")
+    assert [ref.label for ref in refs(photos / "e.csv")] == ["cat", None]
     source = open_source(str(photos / "b.csv"))
     assert source.check() == ["the column 'path' is taken as the paths", "the column 'category' is taken as the label"]
     (photos / "c.csv").write_text("path,filename\n0.jpg,x\n")
@@ -267,6 +295,8 @@ def test_examples_on_a_web_server(tmp_path: Path, small_model: dict[str, str], r
         assert web.secrets == []
         asked = [(path, part) for method, path, part in web.requests if method == "GET" and "set-0" in path]
         assert any(part for _, part in asked) == ranges or not ranges
+        rows_id = refs(f"{web.url}/rows.csv?token=a/b")[0].id
+        assert rows_id == "cat/0.jpg"
         with pytest.raises(InputError, match="There is no file at"):
             beam_job.extract(f"{web.url}/no.tar", str(tmp_path / "no"), **options)
 
@@ -283,7 +313,7 @@ def test_boxes_of_coco_are_examples(tmp_path: Path) -> None:
     Image.fromarray(pictures[0]).save(tmp_path / "2.jpg", quality=95, exif=turned)
     boxes = {
         "0.png": [(1, 2, 10, 20), (0.4, 0.6, 7.5, 7.5), (40, 30, 100, 100)],
-        "1.png": [(5, 5, 8, 8), (200, 5, 8, 8), (5, 5, 0, 0), "odd", "crowd"],
+        "1.png": [(5, 5, 8, 8), (200, 5, 8, 8), (5.5, 5.5, 0, 0), "odd", "odd", "crowd"],
         "2.jpg": [(1, 2, 10, 20)],
     }
     images = [{"id": number, "file_name": name} for number, name in enumerate(boxes)]
@@ -315,10 +345,11 @@ def test_boxes_of_coco_are_examples(tmp_path: Path) -> None:
     assert any("1 boxes around a crowd" in note for note in result.notes)
     found = records_of(tmp_path / "out")
     errors = error_rows_of(tmp_path / "out")
-    assert set(found) == {"0.png/0", "0.png/1", "0.png/2", "1.png/3", "2.jpg/8"}
+    assert set(found) == {"0.png/0", "0.png/1", "0.png/2", "1.png/3", "2.jpg/9"}
     assert {row["message"].partition(",")[0] for row in errors.values()} == {
         "expected a box within the image of 48x60 pixels",
-        "line 2: expected a box of x",
+        "line 9: expected a box of x",
+        "line 8: expected a box of x",
     }
     upright = np.rot90(tf.io.decode_jpeg((tmp_path / "2.jpg").read_bytes()).numpy(), -1)
     parts = {
@@ -326,7 +357,7 @@ def test_boxes_of_coco_are_examples(tmp_path: Path) -> None:
         "0.png/1": pictures[0][0:9, 0:8],
         "0.png/2": pictures[0][30:, 40:],
         "1.png/3": pictures[1][5:13, 5:13],
-        "2.jpg/8": upright[2:22, 1:11],
+        "2.jpg/9": upright[2:22, 1:11],
     }
     for name, part in parts.items():
         expected = tf.image.resize(part, (8, 8)).numpy().ravel()

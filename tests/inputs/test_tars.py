@@ -18,7 +18,7 @@ import pytest
 import webdataset
 
 from beam_job.core.errors import InputError
-from beam_job.core.records import FOLDER_LABEL, ErrorRow, PassedOver
+from beam_job.core.records import CLASS_FOLDER_LABEL, FOLDER_LABEL, ErrorRow, PassedOver
 from beam_job.core.values import LINE_BREAKS
 from beam_job.inputs.base import Columns, Container
 from beam_job.inputs.selection import open_source
@@ -163,8 +163,8 @@ def test_folders_of_splits(tmp_path: Path) -> None:
     source = open_source(str(path))
     assert isinstance(source, Container)
     assert [(ref.split, ref.label) for ref, _ in read(source)] == [
-        ("train", "cat"),
-        ("test", "dog"),
+        ("train", f"{CLASS_FOLDER_LABEL}cat"),
+        ("test", f"{CLASS_FOLDER_LABEL}dog"),
         (None, f"{FOLDER_LABEL}test"),
     ]
 

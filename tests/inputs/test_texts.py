@@ -141,7 +141,7 @@ def test_a_model_of_other_examples_takes_the_files_of_a_table_with_texts(tmp_pat
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "text,label\na cat,x\n", "Expected a column uri with paths .* found text, label"),
+        ("a.csv", "text,label\na cat,x\n", "Expected a column uri with paths .* found label, text"),
         ("a.txt", "a cat\n", "Expected a model of texts for the file .* A list of files is a .csv"),
     ],
 )
@@ -154,7 +154,7 @@ def test_texts_are_refused_for_a_model_of_other_examples(tmp_path: Path, name: s
 
 
 def test_an_input_without_columns_refuses_the_name_of_one(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"--text_column goes with a .csv or .jsonl manifest"):
+    with pytest.raises(InputError, match=r"--text_column goes with a manifest"):
         open_source(str(tmp_path), Columns(text_column="body"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import random
 from collections.abc import Iterable
 from pathlib import Path
@@ -198,3 +199,19 @@ def test_damaged_tfrecord_files_give_rows(tmp_path: Path, compressed: bool) -> N
         good = {content for _, content in found if isinstance(content, bytes)}
         assert good <= set(contents), number
         assert len(good) == 20 or messages(found) or len(data) < len(whole), number
+
+
+def test_the_label_is_in_one_feature(tmp_path: Path) -> None:
+    """Not in another one where a record lacks it; and with names of classes, in the one that they are of."""
+    records = [example(image=b"one", label=1), example(image=b"two", category="x"), example(image=b"three", label=2)]
+    found = read(container(write(tmp_path / "0.tfrecord", records)))
+    assert labels(found) == ["1", None, "2"]
+    assert messages(found) == ["expected the label in label, as in the records before, found category"]
+    folder = tmp_path / "described"
+    folder.mkdir()
+    write(folder / "set-train.tfrecord-00000-of-00001", [example(image=b"one", label=2, category=0)])
+    feature = {"pythonClassName": "tensorflow_datasets.core.features.class_label_feature.ClassLabel"}
+    content = {"featuresDict": {"features": {"category": feature, "label": {"pythonClassName": "x.Tensor"}}}}
+    (folder / "features.json").write_text(json.dumps(content))
+    (folder / "category.labels.txt").write_text("cat\ndog\nfox\n")
+    assert labels(read(container(folder))) == ["cat"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from beam_job.core.records import FOLDER_LABEL, ErrorRow, PassedOver
+from beam_job.core.records import CLASS_FOLDER_LABEL, FOLDER_LABEL, ErrorRow, PassedOver
 from beam_job.inputs.base import Container
 from beam_job.inputs.selection import open_source
 from tests.inputs.container_contract import ContainerContract, by_name, read
@@ -95,7 +95,7 @@ def test_folders_are_labels_and_splits(tmp_path: Path) -> None:
     found = read(container(path))
     assert [(ref.split, ref.label) for ref, _ in found] == [
         (None, f"{FOLDER_LABEL}cat"),
-        ("train", "dog"),
+        ("train", f"{CLASS_FOLDER_LABEL}dog"),
         (None, None),
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import gzip
 import ipaddress
 import shutil
 from collections.abc import Iterator
@@ -92,6 +93,56 @@ def test_a_file_may_be_too_long(web: Web, monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(OSError, match="at most 1,000 bytes"):
         storage.read_bytes(f"{web.url}/a.bin")
     assert len(storage.read_range(f"{web.url}/a.bin", 0, 5000)) == 5000
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_file_that_is_too_long_is_not_asked_for_again(web: Web, monkeypatch: pytest.MonkeyPatch, told: bool) -> None:
+    monkeypatch.setattr(web_files, "LONGEST_FILE", len(CONTENT) // 2)  # a whole number of blocks
+    web.length = told
+    web.requests.clear()
+    with pytest.raises(OSError, match="at most"):
+        storage.read_bytes(f"{web.url}/a.bin")
+    assert len(web.requests) == 1
+
+
+def test_a_server_that_tells_no_length(web: Web) -> None:
+    web.length = web.ranges = False
+    info = storage.info_of(f"{web.url}/a.bin")
+    assert info.size == len(CONTENT)
+    assert not storage.has_ranges(info)
+    with storage.open_stream(info) as file:
+        assert file.read() == CONTENT
+
+
+def test_what_a_server_compresses(web: Web) -> None:
+    """A file that is compressed by itself stays so, whatever the server calls that; others are what was stored."""
+    packed = gzip.compress(CONTENT)
+    web.files |= {"/a.tar.gz": packed, "/a.csv": packed}
+    web.encoding = "gzip"
+    assert storage.read_bytes(f"{web.url}/a.tar.gz") == packed
+    assert storage.read_bytes(f"{web.url}/a.csv") == CONTENT
+    info = storage.info_of(f"{web.url}/a.tar.gz")
+    assert not storage.has_ranges(info)
+    with storage.open_stream(info) as file:
+        assert file.read() == packed
+
+
+@pytest.mark.parametrize("path", ["https:///x.jpg", f"https://{'a' * 64}.com/x", "https://a b/x"])
+def test_what_is_no_url_is_not_asked_for(path: str) -> None:
+    with pytest.raises(OSError, match="the name of a server"):
+        storage.read_bytes(path)
+
+
+def test_roots_hold_for_redirects_and_for_dots(web: Web) -> None:
+    root = f"{web.url}/folder"
+    web.files |= {"/folder/out.bin": "/a.bin", "/folder/in.bin": "/folder/b.bin"}
+    with storage.confined([root]):
+        assert storage.read_bytes(f"{root}/in.bin") == b"b"
+        with pytest.raises(PermissionError, match="a redirect to a place below"):
+            storage.read_bytes(f"{root}/out.bin")
+    assert storage.is_allowed(f"{root}/b.bin", [root])
+    for out in ("../a.bin", "%2e%2e/a.bin", "%252e%252e/a.bin", "..%5ca.bin", "x/..\\..\\a.bin"):
+        assert not storage.is_allowed(f"{root}/{out}", [root]), out
 
 
 def test_redirects_are_followed_but_not_for_ever(web: Web) -> None:

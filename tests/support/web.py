@@ -23,6 +23,8 @@ class Web:
       files: Path, with the slash, to content; or the URL that it redirects to.
       ranges: Whether it gives parts of files.
       head: Whether it knows HEAD.
+      length: Whether it tells how long an answer is.
+      encoding: What it says that its files are compressed by.
       cut: How many more answers end in the middle.
       requests: Method, path and range of each request so far.
       secrets: What it was sent of credentials.
@@ -32,6 +34,8 @@ class Web:
     files: dict[str, bytes | str] = dataclasses.field(default_factory=dict)
     ranges: bool = True
     head: bool = True
+    length: bool = True
+    encoding: str = ""
     cut: int = 0
     requests: list[tuple[str, str, str]] = dataclasses.field(default_factory=list)
     secrets: list[str] = dataclasses.field(default_factory=list)
@@ -82,7 +86,13 @@ def _handler(web: Web) -> type[http.server.BaseHTTPRequestHandler]:
                 self.send_header("Accept-Ranges", "bytes")
             self.send_header("ETag", f'"{hash(content)}"')
             self.send_header("Set-Cookie", "secret=1")
-            self.send_header("Content-Length", str(len(part)))
+            if web.encoding:
+                self.send_header("Content-Encoding", web.encoding)
+            if web.length:
+                self.send_header("Content-Length", str(len(part)))
+            else:
+                self.send_header("Connection", "close")
+                self.close_connection = True
             self.end_headers()
             if with_content:
                 if web.cut:

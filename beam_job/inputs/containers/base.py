@@ -52,6 +52,10 @@ class ContainerFormat(abc.ABC):
         """The labels, in the order of their numbers, if the file numbers them; None for a damaged file too."""
         return None
 
+    def description(self, info: FileInfo) -> Any:
+        """What other files say of the examples in a file, as JSON; None for nothing."""
+        return None
+
     def check_examples(self, infos: Sequence[FileInfo], files: ExampleFiles) -> None:  # noqa: B027 - most need no check
         """Checks, on the first file that is not damaged, that it can be told what the examples are.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 
-from beam_job.core.records import FOLDER_LABEL
+from beam_job.core.records import CLASS_FOLDER_LABEL, FOLDER_LABEL
 from beam_job.core.sharding import SPLIT_NAMES
 from beam_job.inputs.base import is_junk, readable_id
 
@@ -47,7 +47,7 @@ def folder_label(folders: list[str], split: str | None, container: str) -> str |
     if not folders:
         return None
     if split is not None:
-        return readable_id(folders[0])
+        return CLASS_FOLDER_LABEL + readable_id(folders[0])
     stem = posixpath.basename(container).partition(".")[0]
     if folders[0] == stem and len(folders) > 1:
         folders = folders[1:]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, BinaryIO, ClassVar, NamedTuple
 
 from beam_job.core.errors import EmptyFileError, ExampleError, InputError
 from beam_job.core.records import Content, ErrorRow, ExampleRef, PassedOver, Piece
 from beam_job.inputs.base import Columns, ExampleFiles
 from beam_job.inputs.containers.base import UNREADABLE, WHOLE_RUN, ContainerFormat, info_of, lost, runs
-from beam_job.inputs.labels import as_id, as_label, kept_of
-from beam_job.inputs.parquet_tables import Footer, read_footer
+from beam_job.inputs.labels import as_id, as_label, kept_of, label_name
+from beam_job.inputs.parquet_tables import BYTES, Footer, is_binary, is_struct_of_bytes, is_text, read_footer
 from beam_job.runtime import storage
 from beam_job.runtime.storage import FileInfo
 
@@ -21,11 +21,9 @@ _PIECE_BYTES = storage.STREAMED_BYTES
 _ROWS_AT_ONCE = 32
 _IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "webp", "audio", "wav", "flac", "mp3", "bytes", "content", "data")
 _TEXT_NAMES = ("text", "sentence", "content")
-_LABEL_NAMES = ("label", "labels", "class", "cls", "category", "target")
 # The key of Hugging Face's description of the columns, and its types with examples in them.
 _DESCRIPTION, _CLASS_LABEL, _FEATURES = b"huggingface", "ClassLabel", ("Image", "Audio")
 _LISTS = ("Sequence", "List", "LargeList")
-_BYTES = "bytes"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,14 +47,16 @@ class _Group(NamedTuple):
     """A row group of an open file.
 
     Attributes:
-      file: The file, as pyarrow reads it.
+      file: The open file.
+      footer: Its footer.
       place: Its place in the file.
       number: The number of its first row in the file.
       rows: The number of its rows.
       leaves: The columns that are wanted.
     """
 
-    file: Any
+    file: BinaryIO
+    footer: Footer
     place: int
     number: int
     rows: int
@@ -120,16 +120,17 @@ class Parquet(ContainerFormat):
             table = _table(footer.metadata.schema.to_arrow_schema(), self.columns, files)
             named = [name for name in (table.label, self.columns.id_column) if name is not None]
             leaves = [*([table.leaf] if contents else []), *named, *self.columns.kept]
-            opened = _open(info, footer, range(first, last + 1), leaves, request_bytes)
+            ranges = _ranges(info, footer, range(first, last + 1), leaves)
         except UNREADABLE:
             raise
         except _damages() as error:
-            yield _lost(piece, number, rows, str(error))
+            yield _lost(piece, f"from row {number}", rows, str(error))
             return
-        with opened:
-            for group in range(first, last + 1):
-                yield from self._group(piece, table, _Group(opened, group, number, counts[group], leaves), contents)
-                number += counts[group]
+        with storage.open_random(info, ranges, request_bytes, footer.tail) as file:
+            for place in range(first, last + 1):
+                group = _Group(file, footer, place, number, counts[place], leaves)
+                yield from self._group(piece, table, group, contents)
+                number += counts[place]
 
     def _group(self, piece: Piece, table: _Table, group: _Group, contents: bool) -> Iterator[Content]:
         """The examples of a row group, and a row for those that are lost in it."""
@@ -138,15 +139,15 @@ class Parquet(ContainerFormat):
             for rows in _rows(group):
                 for row in rows:
                     if done == group.rows:
-                        raise ValueError(f"the row group {group.place} has more rows than its footer says")
+                        raise ValueError("there are more rows in it than its footer says")
                     yield self._content(piece, table, row, group.number + done, contents)
                     done += 1
             if done < group.rows:
-                raise ValueError(f"the row group {group.place} has fewer rows than its footer says")
+                raise ValueError("there are fewer rows in it than its footer says")
         except UNREADABLE:
             raise
         except _damages() as error:
-            yield _lost(piece, group.number + done, group.rows - done, str(error))
+            yield _lost(piece, f"row group {group.place}", group.rows - done, str(error))
 
     def _content(self, piece: Piece, table: _Table, row: dict[str, Any], number: int, contents: bool) -> Content:
         ref = ExampleRef(f"{piece.name}/{number}", piece.uri, version=piece.version, member=f"parquet:{number}")
@@ -162,10 +163,10 @@ class Parquet(ContainerFormat):
             return ref, ErrorRow.of(ref, error)
 
 
-def _lost(piece: Piece, number: int, count: int, reason: str) -> Content:
-    """The row for the rows from ``number`` on that are lost."""
-    words = f"{count} rows are lost" if count else "all rows are lost"
-    return lost(piece, f"from row {number}", f"{words}: {' '.join(reason.split())[:200]}", count)
+def _lost(piece: Piece, name: str, count: int, reason: str) -> Content:
+    """The row for so many rows that are lost; none where more were found than there should be."""
+    words = f"{count} rows are lost" if count else "rows may be lost"
+    return lost(piece, name, f"{words}: {' '.join(reason.split())[:200]}", count)
 
 
 def _damages() -> tuple[type[Exception], ...]:
@@ -175,29 +176,27 @@ def _damages() -> tuple[type[Exception], ...]:
     return InputError, OSError, ArrowException, MemoryError, ValueError, OverflowError, LookupError, TypeError
 
 
-def _open(info: FileInfo, footer: Footer, groups: Sequence[int], leaves: Sequence[str], request_bytes: int) -> Any:
-    """A file as pyarrow reads it, for some columns of some row groups."""
-    from pyarrow import parquet
-
-    # pyarrow ends the process where it is asked for a column whose description in the footer is damaged; reading the
-    # column raises instead. Only a store needs to know where columns are.
-    ranges = [] if storage.is_local(info.path) else _ranges(footer, groups, leaves)
-    file = storage.open_random(info, ranges, request_bytes, footer.tail)
-    return parquet.ParquetFile(file, metadata=footer.metadata, pre_buffer=False, buffer_size=1 << 20)
-
-
 def _rows(group: _Group) -> Iterator[list[dict[str, Any]]]:
     """The rows of a row group, a few at a time, with the columns that are wanted."""
     if not group.leaves:
         empty: dict[str, Any] = {}
         yield from ([empty] for _ in range(group.rows))
         return
-    for batch in group.file.iter_batches(_ROWS_AT_ONCE, [group.place], list(group.leaves), use_threads=False):
+    from pyarrow import parquet
+
+    file = parquet.ParquetFile(group.file, metadata=group.footer.metadata, pre_buffer=False, buffer_size=1 << 20)
+    for batch in file.iter_batches(_ROWS_AT_ONCE, [group.place], list(group.leaves), use_threads=False):
         yield batch.to_pylist()
 
 
-def _ranges(footer: Footer, groups: Sequence[int], leaves: Sequence[str]) -> list[tuple[int, int]]:
-    """First byte and number of bytes of the columns that are wanted, in some row groups."""
+def _ranges(info: FileInfo, footer: Footer, groups: Sequence[int], leaves: Sequence[str]) -> list[tuple[int, int]]:
+    """First byte and number of bytes of the columns that are wanted, in some row groups; only for a store.
+
+    pyarrow ends the process where it is asked for a column whose description in the footer is damaged; reading the
+    column raises instead. A local file is read without asking.
+    """
+    if storage.is_local(info.path):
+        return []
     ranges = []
     for group in groups:
         columns = (footer.metadata.row_group(group).column(number) for number in range(footer.metadata.num_columns))
@@ -225,7 +224,7 @@ def _table(schema: Any, columns: Columns, files: ExampleFiles) -> _Table:
             raise InputError(
                 f"Expected a label or a list of labels in each row, found the column {label!r} of {found}."
             )
-    leaf = f"{content}.{_BYTES}" if _is_struct_of_bytes(kind) else content
+    leaf = f"{content}.{BYTES}" if is_struct_of_bytes(kind) else content
     return _Table(content, leaf, label, _class_names(schema, label) if label else None)
 
 
@@ -237,7 +236,7 @@ def _content_column(schema: Any, columns: Columns, files: ExampleFiles) -> str:
     """
     option = "text_column" if files.texts else "image_column"
     named = columns.text_column if files.texts else columns.image_column
-    fits = _is_text if files.texts else _is_binary
+    fits = is_text if files.texts else is_binary
     if named is not None:
         _check_column(schema, named, option)
         if not fits(schema.field(named).type):
@@ -267,8 +266,7 @@ def _label_column(schema: Any, columns: Columns) -> str | None:
     described = [name for name, feature in _described(schema).items() if _inner(feature).get("_type") == _CLASS_LABEL]
     if len(described) == 1 and described[0] in schema.names:
         return described[0]
-    found = [name for name in _LABEL_NAMES if name in schema.names]
-    return found[0] if found[:1] == ["label"] or len(found) == 1 else None
+    return label_name(schema.names)
 
 
 def _check_column(schema: Any, name: str, option: str) -> None:
@@ -306,31 +304,9 @@ def _is_list(kind: Any) -> bool:
     return bool(types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind))
 
 
-def _is_struct_of_bytes(kind: Any) -> bool:
-    from pyarrow import types
-
-    return bool(types.is_struct(kind)) and any(field.name == _BYTES and _is_plain(field.type) for field in kind)
-
-
-def _is_plain(kind: Any) -> bool:
-    from pyarrow import types
-
-    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind))
-
-
-def _is_binary(kind: Any) -> bool:
-    return _is_plain(kind) or _is_struct_of_bytes(kind)
-
-
-def _is_text(kind: Any) -> bool:
-    from pyarrow import types
-
-    return bool(types.is_string(kind) or types.is_large_string(kind))
-
-
 def _bytes(value: Any, leaf: str) -> bytes:
     if isinstance(value, dict):
-        value = value.get(_BYTES)
+        value = value.get(BYTES)
     if value is None:
         raise EmptyFileError(f"expected bytes in {leaf}, found none; files that are named there are not read")
     return value.encode("utf-8") if isinstance(value, str) else bytes(value)

@@ -16,7 +16,7 @@ from beam_job.core.errors import InputError
 from beam_job.core.records import Content, PassedOver, Piece
 from beam_job.core.sharding import SPLIT_NAMES
 from beam_job.inputs.base import PLAIN_COLUMNS, Columns, Container, ExampleFiles, kind_of, readable_id
-from beam_job.inputs.containers.base import ContainerFormat
+from beam_job.inputs.containers.base import ContainerFormat, info_of
 from beam_job.inputs.containers.registry import CONTAINER_FORMATS
 from beam_job.inputs.globs import is_glob
 from beam_job.runtime import storage
@@ -93,6 +93,9 @@ class Containers(Container):
 
     def reading(self) -> dict[str, Any]:
         return self._format.reading()
+
+    def description(self, piece: Piece) -> Any:
+        return self._format.description(info_of(piece))
 
     def vocabulary(self) -> Sequence[str] | None:
         return self._format.vocabulary(self._files[0].info)

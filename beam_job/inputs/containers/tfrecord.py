@@ -8,7 +8,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, BinaryIO, ClassVar, NamedTuple, cast
 
 from beam_job.core.errors import BadReferenceError, CorruptExampleError, EmptyFileError, ExampleError, InputError
@@ -16,7 +16,7 @@ from beam_job.core.records import Content, ErrorRow, ExampleRef, PassedOver, Pie
 from beam_job.inputs.base import ExampleFiles
 from beam_job.inputs.containers.base import DAMAGED_STREAM, UNREADABLE, ContainerFormat, info_of, lost
 from beam_job.inputs.containers.example_proto import Features, parse_example
-from beam_job.inputs.labels import as_id, as_label, kept_of
+from beam_job.inputs.labels import as_id, as_label, kept_of, label_name
 from beam_job.runtime import storage
 from beam_job.runtime.framing import DamagedRecord, salvaged_records
 from beam_job.runtime.storage import FileInfo
@@ -27,7 +27,7 @@ _CONTENT_KEYS = (
     *("audio/encoded", "audio", "wav", "flac", "mp3", "bytes", "content"),
 )
 _TEXT_KEYS = ("text", "sentence", "content")
-_LABEL_KEYS = ("image/class/label", "label", "labels", "class", "cls", "category", "target")
+_LABEL_KEY = "image/class/label"
 # What TFDS says beside the files: the type of a feature with labels, and where its names are.
 _FEATURES, _CLASS_LABEL, _NAMES = "features.json", "ClassLabel", "{}.labels.txt"
 # With the number of the file behind the suffix, as TFDS writes it, or without a suffix, as that of ImageNet.
@@ -38,10 +38,35 @@ _LONGEST_WHOLE, _PART_BYTES = 2 * storage.STREAMED_BYTES, storage.STREAMED_BYTES
 
 
 class _Labels(NamedTuple):
-    """What TFDS says of labels: the names that integers are numbers of, and whether an example has a list of them."""
+    """Where labels are, and what TFDS says of them.
 
+    Attributes:
+      key: The feature that holds them, or None as long as none was found.
+      names: The names that integers are numbers of, or None.
+      are_lists: Whether an example has a list of them.
+    """
+
+    key: str | None
     names: Sequence[str] | None
     are_lists: bool
+
+    def found_in(self, features: Features) -> _Labels:
+        """The same, with the feature that holds the label of a record if there is one.
+
+        Raises:
+          BadReferenceError: the label is in another feature than in the records before.
+        """
+        found = _label_key(features)
+        if self.key is None:
+            return self._replace(key=found)
+        if self.names is None and found not in (None, self.key) and self.key not in features:
+            raise BadReferenceError(f"expected the label in {self.key}, as in the records before, found {found}")
+        return self
+
+
+def _label_key(known: Collection[str]) -> str | None:
+    """The feature with the labels, among others: that of ImageNet's builder, or what is usual."""
+    return _LABEL_KEY if _LABEL_KEY in known else label_name(known)
 
 
 class TFRecord(ContainerFormat):
@@ -65,6 +90,9 @@ class TFRecord(ContainerFormat):
         described = self._described(info)
         return described.names if described else None
 
+    def description(self, info: FileInfo) -> Any:
+        return self._described(info)
+
     def _described(self, info: FileInfo) -> _Labels | None:
         """What TFDS says of the labels beside a file, or None where it says nothing, or nothing that is understood."""
         folder = storage.parent(info.path)
@@ -73,19 +101,21 @@ class TFRecord(ContainerFormat):
             features = content["featuresDict"]["features"]
             inner = {name: feature.get("sequence", {}).get("feature", feature) for name, feature in features.items()}
             keys = [name for name, feature in inner.items() if feature["pythonClassName"].endswith(_CLASS_LABEL)]
-            key = self.columns.label_column or next(name for name in _LABEL_KEYS if name in keys)
+            key = self.columns.label_column or _label_key(keys)
+            assert key is not None
             text = storage.read_bytes(storage.join(folder, _NAMES.format(key))).decode("utf-8")
-            return _Labels(text.removesuffix("\n").split("\n"), "sequence" in features[key])
+            return _Labels(key, text.removesuffix("\n").split("\n"), "sequence" in features[key])
         except FileNotFoundError:
             return None
         except UNREADABLE:
             raise
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration):
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, AssertionError):
             return None
 
     def places(self, info: FileInfo) -> Iterator[str]:
         """A long file that is not compressed is cut into parts of equal length; a record is in that of its start."""
-        if info.size <= _LONGEST_WHOLE or storage.read_range(info.path, 0, len(_GZIP)) == _GZIP:
+        is_cut = info.size > _LONGEST_WHOLE and storage.has_ranges(info)
+        if not is_cut or storage.read_range(info.path, 0, len(_GZIP)) == _GZIP:
             yield ""
             return
         count = -(-info.size // _PART_BYTES)
@@ -114,7 +144,7 @@ class TFRecord(ContainerFormat):
     def members(
         self, piece: Piece, files: ExampleFiles, contents: bool = True, request_bytes: int = storage.STREAMED_BYTES
     ) -> Iterator[Content | PassedOver]:
-        labels = self._described(info_of(piece)) or _Labels(None, False)
+        labels = self._described(info_of(piece)) or _Labels(self.columns.label_column, None, False)
         with _opened(piece, request_bytes) as file:
             records = enumerate(_records(piece, file))
             while True:
@@ -131,23 +161,27 @@ class TFRecord(ContainerFormat):
                 if isinstance(record, DamagedRecord):
                     yield lost(piece, f"record {number}", f"a part of the file is lost: {record.problem}")
                 else:
-                    yield self._content(piece, number, record, files, labels)
+                    content, labels = self._content(piece, number, record, files, labels)
+                    yield content
 
-    def _content(self, piece: Piece, number: int, record: bytes, files: ExampleFiles, labels: _Labels) -> Content:
+    def _content(
+        self, piece: Piece, number: int, record: bytes, files: ExampleFiles, labels: _Labels
+    ) -> tuple[Content, _Labels]:
+        """The example in a record, and where the labels are in the records after it."""
         ref = ExampleRef(f"{piece.name}/{number}", piece.uri, version=piece.version, member=f"tfrecord:{number}")
         try:
             features = parse_example(record)
         except ValueError:
-            return ref, ErrorRow.of(ref, CorruptExampleError("expected a tf.train.Example, found another record"))
+            problem = CorruptExampleError("expected a tf.train.Example, found another record")
+            return (ref, ErrorRow.of(ref, problem)), labels
         try:
             if self.columns.id_column is not None:
                 ref = dataclasses.replace(ref, id=as_id(_one(features, self.columns.id_column)))
-            key = self.columns.label_column or next((name for name in _LABEL_KEYS if name in features), None)
-            if key is not None:
-                values = features.get(key, ())
-                label = as_label(
-                    values if labels.are_lists or len(values) > 1 else _one(features, key), key, labels.names
-                )
+            labels = labels.found_in(features)
+            if labels.key is not None:
+                values = features.get(labels.key, ())
+                several = labels.are_lists or len(values) > 1
+                label = as_label(values if several else _one(features, labels.key), labels.key, labels.names)
                 ref = dataclasses.replace(ref, label=label)
             if self.columns.kept:
                 ref = dataclasses.replace(ref, kept=kept_of(_row(features), self.columns.kept))
@@ -155,9 +189,9 @@ class TFRecord(ContainerFormat):
             value = _one(features, content) if content is not None else None
             if not isinstance(value, bytes):
                 raise EmptyFileError(f"expected bytes in {content or 'a feature'}, found {value!r:.100}")
-            return ref, value
+            return (ref, value), labels
         except ExampleError as error:
-            return ref, ErrorRow.of(ref, error)
+            return (ref, ErrorRow.of(ref, error)), labels
 
     def _content_key(self, features: Features, files: ExampleFiles) -> str | None:
         """The feature with the example, or None where none can be meant."""

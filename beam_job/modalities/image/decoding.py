@@ -73,7 +73,7 @@ def crop_image(data: bytes, box: Box, policy: DecodePolicy) -> RgbxArray:
     x, y, width, height = box
     left, top = max(0, math.floor(x)), max(0, math.floor(y))
     part = pixels[top : max(top, math.ceil(y + height)), left : max(left, math.ceil(x + width))]
-    if not part.size:
+    if not part.size or width <= 0 or height <= 0:
         size = f"{pixels.shape[1]}x{pixels.shape[0]}"
         raise BadReferenceError(
             f"expected a box within the image of {size} pixels, found {width:g}x{height:g} at {x:g},{y:g}"

@@ -12,6 +12,7 @@ from beam_job.runtime.storage.files import (
     changed_file,
     delete,
     exists,
+    has_ranges,
     info_of,
     is_directory,
     list_files,
@@ -42,6 +43,7 @@ from beam_job.runtime.storage.paths import (
     without_file_scheme,
     without_query,
 )
+from beam_job.runtime.storage.web import confined
 
 __all__ = [
     "LOOKED_BYTES",
@@ -49,12 +51,14 @@ __all__ = [
     "FileInfo",
     "absolute",
     "changed_file",
+    "confined",
     "copy_from_local",
     "copy_to_local",
     "delete",
     "directory_digest",
     "exists",
     "fixed_parent",
+    "has_ranges",
     "has_wildcards",
     "info_of",
     "is_allowed",

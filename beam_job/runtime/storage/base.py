@@ -44,6 +44,9 @@ class FileSystem(Protocol):
     def open_random(self, info: FileInfo, ranges: Ranges, request_bytes: int, tail: bytes) -> BinaryIO:
         """A file to read from any place, whose last bytes are known; no byte is fetched twice."""
 
+    def has_ranges(self, info: FileInfo) -> bool:
+        """Whether parts of a file can be read without the rest."""
+
     def new_file(self, path: str) -> contextlib.AbstractContextManager[IO[bytes]]:
         """A file to write, which appears at ``path`` when the block ends without an error, and only then."""
 

@@ -75,6 +75,11 @@ def open_random(
     return _filesystem(info.path).open_random(info, ranges, request_bytes, tail)
 
 
+def has_ranges(info: FileInfo) -> bool:
+    """Whether parts of a file can be read without the rest; some web servers give whole files only."""
+    return _filesystem(info.path).has_ranges(info)
+
+
 def write_bytes(path: str, data: bytes) -> None:
     """Writes a file that appears whole or not at all."""
     with new_file(path) as file:

@@ -33,6 +33,9 @@ class LocalFileSystem:
     def open_random(self, info: FileInfo, ranges: Ranges, request_bytes: int, tail: bytes) -> BinaryIO:
         return open(info.path, "rb")
 
+    def has_ranges(self, info: FileInfo) -> bool:
+        return True
+
     @contextlib.contextmanager
     def new_file(self, path: str) -> Iterator[IO[bytes]]:
         """A file that is written beside its place under a temporary name, synced and renamed."""

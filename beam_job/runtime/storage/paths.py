@@ -40,7 +40,7 @@ def join(base: str, *parts: str) -> str:
 
 def parent(path: str) -> str:
     """The directory that holds ``path``."""
-    return os.path.dirname(path) if is_local(path) else posixpath.dirname(path)
+    return os.path.dirname(path) if is_local(path) else posixpath.dirname(without_query(path))
 
 
 def without_file_scheme(path: str) -> str:
@@ -70,9 +70,19 @@ def is_below(path: str, root: str) -> bool:
     if is_local(path) != is_local(root):
         return False
     if not is_local(path):
-        return path.startswith(root.rstrip("/") + "/") and ".." not in path.split("/")
+        return path.startswith(root.rstrip("/") + "/") and ".." not in _folders(path)
     real, real_root = os.path.realpath(path), os.path.realpath(root)
     return real.startswith(real_root.rstrip(os.sep) + os.sep)
+
+
+def _folders(path: str) -> list[str]:
+    """The folders in the URL of a file, as a web server understands them."""
+    if not is_web(path):
+        return path.split("/")
+    plain = without_query(path)
+    while (decoded := urllib.parse.unquote(plain)) != plain:
+        plain = decoded
+    return re.split(r"[/\\]", plain)
 
 
 def is_allowed(path: str, roots: Sequence[str]) -> bool:

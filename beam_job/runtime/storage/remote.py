@@ -43,6 +43,9 @@ class RemoteFileSystem:
     def open_random(self, info: FileInfo, ranges: Ranges, request_bytes: int, tail: bytes) -> BinaryIO:
         return in_ranges(functools.partial(self._fetch_range, info.path), info.size, ranges, request_bytes, tail)
 
+    def has_ranges(self, info: FileInfo) -> bool:
+        return True
+
     @contextlib.contextmanager
     def new_file(self, path: str) -> Iterator[IO[bytes]]:
         """A file that is spooled to memory or this machine's temporary directory, and then sent."""

@@ -7,16 +7,20 @@ to another server, but not from https to http.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
+import gzip
 import io
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.cookiejar import DefaultCookiePolicy
 from typing import IO, Any, BinaryIO, cast
 from urllib.parse import urljoin, urlsplit
 
 from beam_job.runtime.retries import TransientError, python_errors, with_retries
 from beam_job.runtime.storage.base import COPY_BYTES, FileInfo, Ranges, spool
+from beam_job.runtime.storage.paths import is_allowed, without_query
 from beam_job.runtime.storage.streaming import in_ranges, streamed
 
 # A file that is fetched whole has not more bytes. Containers are read by ranges, and may be longer.
@@ -25,6 +29,10 @@ _MOST_REDIRECTS = 5
 _TIMEOUT_SECONDS = 60
 _REDIRECTS = (301, 302, 303, 307, 308)
 _PARTIAL, _NO_SUCH_RANGE = 206, 416
+# Files that are compressed by themselves, which some servers call an encoding.
+_COMPRESSED = (".gz", ".tgz")
+# A name of at most 63 letters between dots, or an address.
+_HOST = re.compile(r"[^\s./:]{1,63}(\.[^\s./:]{1,63})*\.?|[0-9a-fA-F:.]+")
 # Answers to HEAD of servers that only know GET.
 _NO_HEAD = (403, 405, 501)
 
@@ -49,7 +57,7 @@ class WebFileSystem:
 
     def open_stream(self, info: FileInfo, request_bytes: int) -> BinaryIO:
         """Read by ranges where the server gives them, and otherwise in one request."""
-        if self._has_ranges(info):
+        if self.has_ranges(info):
             fetch = functools.partial(self._range_of, info.path)
             return streamed(fetch, info.size, request_bytes)
         with python_errors(info.path):
@@ -57,7 +65,7 @@ class WebFileSystem:
 
     def open_random(self, info: FileInfo, ranges: Ranges, request_bytes: int, tail: bytes) -> BinaryIO:
         """Read by ranges where the server gives them; otherwise the whole file is fetched."""
-        if self._has_ranges(info):
+        if self.has_ranges(info):
             return in_ranges(functools.partial(self._range_of, info.path), info.size, ranges, request_bytes, tail)
         return self.open_read(info.path)
 
@@ -75,7 +83,7 @@ class WebFileSystem:
     def exists(self, path: str) -> bool:
         try:
             self.info_of(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, PermissionError):  # which some servers answer instead
             return False
         return True
 
@@ -101,7 +109,7 @@ class WebFileSystem:
         """Nothing to do."""
 
     @with_retries
-    def _has_ranges(self, info: FileInfo) -> bool:
+    def has_ranges(self, info: FileInfo) -> bool:
         """Whether parts of a file can be asked for; OSError if it is another file than when it was listed."""
         with python_errors(info.path):
             now, has_ranges = _described(info.path)
@@ -126,20 +134,35 @@ class WebFileSystem:
 
 
 def _described(path: str) -> tuple[FileInfo, bool]:
-    """A file, and whether parts of it can be asked for; one request, or two where the server does not know HEAD."""
+    """A file, and whether parts of it can be asked for; more than one request only of a server that tells little."""
     try:
         with _ask("HEAD", path) as response:
             headers = response.headers
-            size, has_ranges = int(headers.get("content-length", -1)), "bytes" in headers.get("accept-ranges", "")
+            size, has_ranges = _length(headers), "bytes" in headers.get("accept-ranges", "")
     except WebError as error:
         if error.code not in _NO_HEAD:
             raise
+        size, has_ranges = -1, False
+    if size < 0:
         with _ask("GET", path, (0, 1)) as response:
             headers = response.headers
             has_ranges = response.status_code == _PARTIAL
-            size = _whole_size(response) if has_ranges else int(headers.get("content-length", -1))
+            size = _whole_size(response) if has_ranges else _length(headers)
+    if size < 0:
+        with spool() as file:
+            _fetch(path, None, file)
+            size = file.tell()
     version = headers.get("etag") or headers.get("last-modified") or ""
-    return FileInfo(path, f"{size}-{version}", size), has_ranges
+    return FileInfo(path, f"{size}-{version}", size), has_ranges and not _is_encoded(headers)
+
+
+def _length(headers: Any) -> int:
+    """The length of the content; -1 where it is not told, or is that of a compressed form."""
+    return -1 if _is_encoded(headers) else int(headers.get("content-length", -1))
+
+
+def _is_encoded(headers: Any) -> bool:
+    return headers.get("content-encoding", "identity") not in ("", "identity")
 
 
 def _whole_size(response: Any) -> int:
@@ -150,22 +173,53 @@ def _whole_size(response: Any) -> int:
 
 def _fetch(path: str, part: tuple[int, int] | None, file: Any) -> None:
     """Writes a file, or a part of it, to an empty file."""
-    most = part[1] if part else LONGEST_FILE
     with _ask("GET", path, part) as response:
-        skipped = 0 if part is None or response.status_code == _PARTIAL else part[0]  # a server may ignore ranges
-        found = 0
-        for block in response.iter_content(COPY_BYTES):
-            if skipped:
-                block, skipped = block[skipped:], max(0, skipped - len(block))
+        if part is None:
+            _write_whole(path, response, file)
+            return
+        # A server may ignore that a part was asked for.
+        left, skipped = part[1], 0 if response.status_code == _PARTIAL else part[0]
+        for block in _blocks(response):
+            kept = block[skipped:][:left]
+            skipped, left = max(0, skipped - len(block)), left - len(kept)
+            file.write(kept)
+            if not left:
+                return
+
+
+def _write_whole(path: str, response: Any, file: Any) -> None:
+    expected = int(response.headers.get("content-length", -1))
+    found = 0
+    if expected <= LONGEST_FILE:
+        for block in _blocks(response):
             found += len(block)
-            if part is None and found > most:
-                raise OSError(f"expected at most {most:,} bytes, found more")
-            file.write(block[: len(block) - max(0, found - most)])
-            if found >= most:
+            if found > LONGEST_FILE:
                 break
-        expected = response.headers.get("content-length")
-        if part is None and expected is not None and found != int(expected):
-            raise ConnectionError(f"expected {expected} bytes, found {found}")
+            file.write(block)
+    if max(found, expected) > LONGEST_FILE:
+        raise OSError(f"expected at most {LONGEST_FILE:,} bytes, found more")
+    if expected not in (-1, found):
+        raise ConnectionError(f"expected {expected} bytes, found {found}")
+    if _is_encoded(response.headers) and not without_query(path).lower().endswith(_COMPRESSED):
+        _decompress(file, response.headers["content-encoding"])
+
+
+def _decompress(file: Any, encoding: str) -> None:
+    """Replaces the content of a file, which the server has compressed although it was not asked to."""
+    if encoding not in ("gzip", "x-gzip"):
+        raise OSError(f"expected a file that is not compressed, or by gzip, found {encoding}")
+    file.seek(0)
+    content = gzip.GzipFile(fileobj=file, mode="rb").read(LONGEST_FILE + 1)
+    if len(content) > LONGEST_FILE:
+        raise OSError(f"expected at most {LONGEST_FILE:,} bytes, found more")
+    file.seek(0)
+    file.truncate()
+    file.write(content)
+
+
+def _blocks(response: Any) -> Iterator[bytes]:
+    """The content of a response as it was sent."""
+    yield from response.raw.stream(COPY_BYTES, decode_content=False)
 
 
 def _ask(method: str, path: str, part: tuple[int, int] | None = None) -> Any:
@@ -197,11 +251,30 @@ def _ask(method: str, path: str, part: tuple[int, int] | None = None) -> Any:
 
 
 def _check(url: str, path: str) -> None:
+    """Checks that a URL may be asked, of a redirect or of the file itself."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or (parts.scheme == "http" and path.startswith("https://")):
         raise OSError(f"expected a redirect to https, found {url}")
     if parts.username is not None or parts.password is not None:
         raise OSError("expected a URL without a user name and a password, found one")
+    if not _HOST.fullmatch(parts.hostname or ""):
+        raise OSError(f"expected a URL with the name of a server, found {url}")
+    roots = _roots.get()
+    if not is_allowed(url, roots):
+        raise PermissionError(f"expected a redirect to a place below {' or '.join(roots)}, found {url}")
+
+
+_roots: contextvars.ContextVar[Sequence[str]] = contextvars.ContextVar("roots", default=())
+
+
+@contextlib.contextmanager
+def confined(roots: Sequence[str]) -> Iterator[None]:
+    """What is read in this block is below one of the roots, wherever redirects lead; anywhere without roots."""
+    token = _roots.set(roots)
+    try:
+        yield
+    finally:
+        _roots.reset(token)
 
 
 _local = threading.local()
