@@ -38,7 +38,7 @@ def build_pipeline(run: Preparation, shared: Shared, beam_options: Any) -> beam.
     description = describe_run(options, config, run.notes)
     if isinstance(run.source, Container):
         work = piece_work(run, run.source)
-        pieces = pipeline | "Extract pieces" >> ExtractPieces(config, shared, work, limit)
+        pieces = pipeline | "Extract pieces" >> ExtractPieces(config, shared, work)
         layout = pieces | "Compute layout" >> ComputePieceLayout(
             options.shard, run.numbering, options.source.input, config.output
         )

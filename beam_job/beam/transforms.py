@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -36,9 +36,10 @@ from beam_job.dataset.labels import LabelVocabulary, Numbering
 from beam_job.engines.selection import choose_engine
 from beam_job.extraction.config import ExtractionConfig, make_config
 from beam_job.extraction.finalisation import RunDescription, finalise
+from beam_job.extraction.folders import name_below
 from beam_job.extraction.layout import DatasetLayout, PieceSummary, Tally, make_layout
 from beam_job.extraction.limits import ClassLimits, SmallestHashes
-from beam_job.extraction.pieces import PieceWork, refs_in
+from beam_job.extraction.pieces import PieceWork, count_piece
 from beam_job.extraction.policy import RefPolicy
 from beam_job.extraction.settling import pieces_to_save, save_piece, settle_shard
 from beam_job.extraction.shards import duplicate_ids
@@ -80,7 +81,7 @@ class LimitClasses(beam.PTransform):  # type: ignore[misc]
     limit: int
 
     def expand(self, refs: Any) -> Any:
-        limits = refs | "Smallest hashes" >> beam.CombineGlobally(_LimitsFn(self.limit))
+        limits = refs | "Smallest hashes" >> beam.CombineGlobally(_LimitsFn(self.limit, name_below))
         # ClassLimits
         return refs | "Leave out the rest" >> beam.Map(
             _limited, self.policy, beam.pvalue.AsSingleton(limits)
@@ -127,13 +128,12 @@ class ComputeLayout(beam.PTransform):  # type: ignore[misc]
 class ExtractPieces(beam.PTransform):  # type: ignore[misc]
     """Reads the containers of an input, each piece in one go, and stages its shards: a PieceSummary for each piece.
 
-    With a limit of examples per class, all pieces are read once more before that, to know which examples these are.
+    Where it must be known first what there is in all of them, they are read once more before that.
     """
 
     config: ExtractionConfig
     shared: Shared
     work: PieceWork
-    limit: int | None = None
 
     def expand(self, pbegin: Any) -> Any:
         pieces = (
@@ -145,15 +145,16 @@ class ExtractPieces(beam.PTransform):  # type: ignore[misc]
             | "Spread pieces" >> beam.Reshuffle()
         )
         limits = []
-        if self.limit is not None:
-            hashes = (
+        if self.work.is_counted:
+            counted = (
                 pieces
-                | "List members" >> beam.Map(_hashes_in, self.work, self.limit)
+                | "Count pieces" >> beam.Map(_count, self.work)
                 # SmallestHashes
-                | "Smallest hashes" >> beam.CombineGlobally(_LimitsFn(self.limit))
+                | "Smallest hashes"
+                >> beam.CombineGlobally(_LimitsFn(self.work.limit, self.work.policy.labels.name_below))
                 # ClassLimits
             )
-            limits.append(beam.pvalue.AsSingleton(hashes))
+            limits.append(beam.pvalue.AsSingleton(counted))
         return pieces | "Extract pieces" >> beam.ParDo(ExtractPiecesFn(self.config, self.shared, self.work), *limits)
         # PieceSummary
 
@@ -302,11 +303,8 @@ def _limited(block: bytes, policy: RefPolicy, limits: ClassLimits) -> bytes:
     return blocks.pack(itertools.chain(map(limited.limited, refs), before))
 
 
-def _hashes_in(numbered: tuple[int, Piece], work: PieceWork, limit: int) -> SmallestHashes:
-    found = SmallestHashes(limit)
-    for ref in refs_in(work, numbered[1]):
-        found.add(ref)
-    return found
+def _count(numbered: tuple[int, Piece], work: PieceWork) -> SmallestHashes:
+    return count_piece(work, numbered[1])
 
 
 def _shard_names(layout: DatasetLayout) -> Iterator[str]:
@@ -390,8 +388,8 @@ class _TallyPiecesFn(_SumTalliesFn):
 class _LimitsFn(beam.CombineFn):  # type: ignore[misc]
     """Blocks of refs, or what was counted of them -> ClassLimits."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, limit: int | None, name: Callable[[str, int], str | None]) -> None:
+        self._limit, self._name = limit, name
 
     def create_accumulator(self) -> SmallestHashes:
         return SmallestHashes(self._limit)
@@ -411,7 +409,7 @@ class _LimitsFn(beam.CombineFn):  # type: ignore[misc]
         return total
 
     def extract_output(self, found: SmallestHashes) -> ClassLimits:
-        return found.limits()
+        return found.limits(self._limit, self._name)
 
 
 class _GroupFn(beam.DoFn):  # type: ignore[misc]

@@ -43,7 +43,7 @@ def kind_of(labels: Iterable[Label]) -> LabelKind:
     >>> kind_of(["1", "2"]), kind_of(["0.5", "2"]), kind_of(["a", ("a", "b")])
     (<LabelKind.CLASS: 'class'>, <LabelKind.TARGET: 'target'>, <LabelKind.MULTI: 'multi'>)
     """
-    found = [label for label in labels if label is not None]
+    found = [label for label in labels if label is not None and not is_nan(label)]
     if any(isinstance(label, tuple) for label in found):
         return LabelKind.MULTI
     if any(isinstance(label, float) for label in found):
@@ -63,7 +63,7 @@ def fitted(label: Label, kind: LabelKind) -> Label:
     if label is None:
         return None
     if kind is LabelKind.TARGET:
-        return _number(label)
+        return None if is_nan(label) else _number(label)
     if isinstance(label, float):
         raise BadReferenceError(
             f"expected a label that is text or an integer, found {label:g}; numbers are --label_type=target"
@@ -73,6 +73,16 @@ def fitted(label: Label, kind: LabelKind) -> Label:
     if isinstance(label, tuple):
         raise BadReferenceError(f"expected one label, found {_shown(label)}; lists of labels are --label_type=multi")
     return label
+
+
+def is_nan(label: Label) -> bool:
+    """Whether a text stands for a number that is missing."""
+    return isinstance(label, str) and label.lower() == "nan"
+
+
+def are_numbers(names: Iterable[str]) -> bool:
+    """Whether names look like numbers that are not all whole, which may be meant as targets."""
+    return kind_of(names) is LabelKind.TARGET
 
 
 def _number(label: Label) -> float:

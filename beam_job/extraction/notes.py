@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from beam_job.core.labels import LabelKind
+from beam_job.core.labels import LabelKind, are_numbers
 from beam_job.extraction.layout import DatasetLayout, describe_passed_over
 
 _ABSENT_SHOWN = 5
@@ -23,6 +23,8 @@ def all_notes(source: Iterable[str], layout: DatasetLayout, extras: Mapping[str,
         notes.append(describe_passed_over(layout.passed_over, extras))
     if not layout.vocabulary.names and layout.vocabulary.kind is not LabelKind.TARGET:
         notes.append("no example has a label")
+    elif layout.vocabulary.kind is LabelKind.CLASS and are_numbers(layout.vocabulary.names):
+        notes.append("the labels are numbers, stored as names of classes; for regression, give --label_type=target")
     elif layout.absent:
         shown = ", ".join(layout.absent[:_ABSENT_SHOWN]) + (", ..." if len(layout.absent) > _ABSENT_SHOWN else "")
         notes.append(f"{len(layout.absent):,} of {len(layout.vocabulary.names):,} labels do not occur: {shown}")

@@ -26,6 +26,7 @@ from beam_job.dataset.staging import StagedPiece
 from beam_job.extraction.config import ExtractionConfig
 from beam_job.extraction.extractor import Extractor
 from beam_job.extraction.layout import PieceSummary
+from beam_job.extraction.limits import SmallestHashes
 from beam_job.extraction.policy import RefPolicy
 from beam_job.extraction.preparation import Preparation
 from beam_job.inputs.base import Container, ExampleFiles
@@ -41,6 +42,8 @@ class PieceWork:
       source: The input.
       files: Which members are examples.
       policy: What the options say of each example.
+      limit: How many examples of each class are taken in each split; None for all.
+      is_counted: Whether all pieces are read once before, to count what is in them.
       numbering: How classes get their indices.
       earlier: Key of a piece to the names of the shards that an earlier run made of it.
     """
@@ -48,6 +51,8 @@ class PieceWork:
     source: Container
     files: ExampleFiles
     policy: RefPolicy
+    limit: int | None
+    is_counted: bool
     numbering: Numbering
     earlier: Mapping[str, tuple[str, ...]]
 
@@ -58,6 +63,8 @@ def piece_work(run: Preparation, source: Container) -> PieceWork:
         source=source,
         files=example_files(run.config.model.modality),
         policy=run.policy,
+        limit=run.options.source.max_per_class,
+        is_counted=run.is_counted,
         numbering=run.numbering,
         earlier=run.earlier.pieces if run.earlier else {},
     )
@@ -74,11 +81,14 @@ def taken_members(work: PieceWork, piece: Piece, contents: bool = True) -> Itera
         yield found if isinstance(found, PassedOver) else work.policy.take(found, piece.split)
 
 
-def refs_in(work: PieceWork, piece: Piece) -> Iterator[ExampleRef]:
-    """The refs of the examples in a piece, as far as they are no error rows already."""
-    for found in taken_members(work, piece, contents=False):
+def count_piece(work: PieceWork, piece: Piece) -> SmallestHashes:
+    """What there is in a piece, but for what is an error row already."""
+    counted = SmallestHashes(work.limit)
+    all_of_them = dataclasses.replace(work, policy=work.policy.counting())
+    for found in taken_members(all_of_them, piece, contents=False):
         if not isinstance(found, PassedOver) and not isinstance(found[1], ErrorRow):
-            yield found[0]
+            counted.add(found[0])
+    return counted
 
 
 def extract_piece(

@@ -9,12 +9,12 @@ from typing import Any
 from beam_job.core.errors import BadReferenceError
 from beam_job.core.labels import Label, LabelKind, fitted, names_in
 from beam_job.core.options import SourceOptions
-from beam_job.core.records import Content, ErrorRow, ExampleRef, PassedOver
+from beam_job.core.records import CLASS_FOLDER_LABEL, FOLDER_LABEL, Content, ErrorRow, ExampleRef, PassedOver
 from beam_job.core.sharding import assign_split
 from beam_job.core.suggestions import did_you_mean
 from beam_job.core.values import LabelPattern, SplitFractions
 from beam_job.dataset.labels import read_label_map
-from beam_job.extraction.folders import folders_in
+from beam_job.extraction.folders import folders_in, name_below
 from beam_job.extraction.limits import ClassLimits
 
 # What examples are counted as that have none of the classes that are wanted.
@@ -32,12 +32,14 @@ class LabelPolicy:
       pattern: What finds the label in an id; None to keep what the input says.
       names: Label to its name in the dataset, for all that may occur; None to keep labels as they are.
       wanted: The only classes whose examples are taken; all of them without any.
+      shared: The number of folders that all examples in folders of containers share; None as long as it is not known.
     """
 
     kind: LabelKind = LabelKind.CLASS
     pattern: LabelPattern | None = None
     names: Mapping[str, str] | None = None
     wanted: tuple[str, ...] = ()
+    shared: int | None = None
 
     def found(self, ref: ExampleRef) -> Label:
         """The label as the input or the pattern has it."""
@@ -55,19 +57,39 @@ class LabelPolicy:
         return tuple(dict.fromkeys(map(self._name, label))) if isinstance(label, tuple) else label
 
     def _name(self, label: str) -> str:
-        """The name of a class; that of an example in folders may be any folder that has a name, or is wanted."""
-        if self.names is None and not self.wanted:
+        """The name of a class in the dataset.
+
+        Raises:
+          BadReferenceError: it has none, or is a folder while it is not known which one.
+        """
+        if self.shared is not None or label.startswith(CLASS_FOLDER_LABEL):
+            label = name_below(label, self.shared or 0)
+        if not self.chooses:
             return label
-        folders = folders_in(label)
-        if self.names is not None:
-            known = next((folder for folder in folders if folder in self.names), None)
-            if known is None:
-                hint = did_you_mean(folders[-1], self.names)
-                raise BadReferenceError(
-                    f"expected one of the {len(self.names)} labels in --label_map, found {'/'.join(folders)!r}{hint}"
-                )
-            return self.names[known]
-        return next((folder for folder in folders if folder in self.wanted), label)
+        if label.startswith(FOLDER_LABEL):
+            folders = "/".join(folders_in(label))
+            raise BadReferenceError(f"expected a label beside the example, as the first ones have, found {folders!r}")
+        if self.names is None:
+            return label
+        if label not in self.names:
+            hint = did_you_mean(label, self.names)
+            raise BadReferenceError(
+                f"expected one of the {len(self.names)} labels in --label_map, found {label!r}{hint}"
+            )
+        return self.names[label]
+
+    @property
+    def chooses(self) -> bool:
+        """Whether it must be known what the classes are called."""
+        return self.names is not None or bool(self.wanted)
+
+    def name_below(self, label: str, shared: int) -> str | None:
+        """The class in the dataset that a label stands for, below so many shared folders; None for none."""
+        try:
+            found = self.without_others(dataclasses.replace(self, shared=shared)._name(label))
+        except BadReferenceError:
+            return None
+        return found if isinstance(found, str) else None
 
     def without_others(self, label: Label) -> Label:
         """A label without the classes that are not wanted; None, or no classes, if none is left."""
@@ -80,7 +102,8 @@ class LabelPolicy:
     def to_json(self) -> dict[str, Any]:
         names = dict(self.names) if self.names is not None else None
         pattern = str(self.pattern) if self.pattern else None
-        return {"kind": self.kind.value, "pattern": pattern, "names": names, "wanted": list(self.wanted)}
+        found = {"kind": self.kind.value, "pattern": pattern, "names": names, "wanted": list(self.wanted)}
+        return {**found, "shared": self.shared}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,8 +141,14 @@ class RefPolicy:
         return dataclasses.replace(self, labels=dataclasses.replace(self.labels, kind=kind))
 
     def with_limits(self, limits: ClassLimits | None) -> RefPolicy:
-        """The same policy when it is known which examples of each class are taken."""
-        return dataclasses.replace(self, limits=limits)
+        """The same policy when all examples have been counted, or need not be."""
+        if limits is None:
+            return self
+        return dataclasses.replace(self, limits=limits, labels=dataclasses.replace(self.labels, shared=limits.shared))
+
+    def counting(self) -> RefPolicy:
+        """The policy by which examples of containers are counted: all of them, with the labels that they have."""
+        return dataclasses.replace(self, labels=dataclasses.replace(self.labels, names=None, wanted=()))
 
     def to_json(self) -> dict[str, Any]:
         fractions = self.fractions.as_dict() if self.fractions else None
@@ -146,16 +175,8 @@ class RefPolicy:
         )
 
     def limited(self, ref: ExampleRef) -> ExampleRef | PassedOver:
-        """``ref``, which has a split and a label, unless there are enough examples of its class.
-
-        The limits know which folders all examples share, and so the class of one in folders.
-        """
-        if self.limits is None or ref.problem is not None:
-            return ref
-        if not self.limits.takes(ref):
-            return _ENOUGH
-        name = self.limits.name_of(ref.label)
-        return ref if name == ref.label else dataclasses.replace(ref, label=name)
+        """``ref``, which has a split and a label, unless there are enough examples of its class."""
+        return ref if self.limits is None or ref.problem is not None or self.limits.takes(ref) else _ENOUGH
 
     def assign_split(self, ref: ExampleRef, told: str | None = None) -> ExampleRef:
         """``ref`` with a split: its own, or one by a stable hash of its group or id.

@@ -12,6 +12,7 @@ from beam_job.core.errors import InputError, UsageError
 from beam_job.core.labels import LabelKind, kind_of
 from beam_job.core.option_fields import check_modality
 from beam_job.core.options import ExtractOptions
+from beam_job.core.records import FOLDER_LABEL
 from beam_job.dataset import target
 from beam_job.dataset.labels import LabelVocabulary, Numbering
 from beam_job.dataset.originals import example_files
@@ -42,6 +43,7 @@ class Preparation:
       source: The input.
       notes: How the input is understood.
       policy: What the options say of each example.
+      is_counted: Whether all examples are counted before they are taken.
       numbering: How classes get their indices.
       stale: Files at the target that are deleted before the run.
       earlier: The run that is resumed, or None.
@@ -52,6 +54,7 @@ class Preparation:
     source: Source
     notes: list[str]
     policy: RefPolicy
+    is_counted: bool
     numbering: Numbering
     stale: list[str]
     earlier: EarlierRun | None
@@ -99,8 +102,17 @@ def prepare(
     if earlier:
         check_identity(earlier, config.identity())
     notes = [*notes, *_label_notes(kind), *config.model.notes, *config.engine.notes]
-    numbering = Numbering(kind, given, policy.labels.wanted)
-    return Preparation(options, source, notes, policy.with_kind(kind), numbering, stale, earlier, config)
+    return Preparation(
+        options=options,
+        source=source,
+        notes=notes,
+        policy=policy.with_kind(kind),
+        is_counted=options.source.max_per_class is not None or (policy.labels.chooses and _has_folders(look)),
+        numbering=Numbering(kind, given, policy.labels.wanted),
+        stale=stale,
+        earlier=earlier,
+        config=config,
+    )
 
 
 def _source(options: ExtractOptions) -> tuple[Source, list[str]]:
@@ -144,6 +156,11 @@ def _label_kind(options: ExtractOptions, source: Source, look: FirstLook, policy
     if kind is not LabelKind.CLASS and options.source.max_per_class:
         raise UsageError(f"--max_per_class is for examples of one class each (found --label_type={kind.value}).")
     return kind
+
+
+def _has_folders(look: FirstLook) -> bool:
+    """Whether labels are folders of a container, so that it must be known which folders all examples share."""
+    return any(isinstance(ref.label, str) and ref.label.startswith(FOLDER_LABEL) for ref in look.refs)
 
 
 def _label_notes(kind: LabelKind) -> list[str]:

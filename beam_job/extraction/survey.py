@@ -21,7 +21,7 @@ from beam_job.extraction.config import ExtractionConfig
 from beam_job.extraction.extractor import Extractor
 from beam_job.extraction.layout import DatasetLayout, PieceSummary, Tally, make_layout
 from beam_job.extraction.limits import ClassLimits, SmallestHashes
-from beam_job.extraction.pieces import PieceWork, known_piece, piece_key, piece_work, refs_in, taken_members
+from beam_job.extraction.pieces import PieceWork, count_piece, known_piece, piece_key, piece_work, taken_members
 from beam_job.extraction.preparation import Preparation
 from beam_job.extraction.shards import duplicate_ids
 from beam_job.inputs.base import Container, Listing, all_entries
@@ -56,27 +56,27 @@ def survey(run: Preparation) -> Survey:
     Raises:
       InputError: the input has no example, or ids are repeated.
     """
-    if (limit := run.options.source.max_per_class) is not None:
-        run = dataclasses.replace(run, policy=run.policy.with_limits(_limits(run, limit)))
+    if run.is_counted:
+        run = dataclasses.replace(run, policy=run.policy.with_limits(_limits(run)))
     if isinstance(run.source, Container):
         return _survey_pieces(run, run.source)
     assert isinstance(run.source, Listing)
     return _survey_refs(run, run.source)
 
 
-def _limits(run: Preparation, limit: int) -> ClassLimits:
-    """Which examples of each class are taken, for which all of them are listed."""
+def _limits(run: Preparation) -> ClassLimits:
+    """What must be counted before examples are taken."""
+    limit = run.options.source.max_per_class
     counted = SmallestHashes(limit)
     if isinstance(run.source, Container):
         work = piece_work(run, run.source)
         for piece in run.source.pieces():
-            for ref in refs_in(work, piece):
-                counted.add(ref)
-    else:
-        assert isinstance(run.source, Listing)
-        for ref in _refs(run, run.source):
-            counted.add(ref)
-    return counted.limits()
+            counted.merge(count_piece(work, piece))
+        return counted.limits(limit, run.policy.labels.name_below)
+    assert isinstance(run.source, Listing)
+    for ref in _refs(run, run.source):
+        counted.add(ref)
+    return counted.limits(limit)
 
 
 def _survey_refs(run: Preparation, source: Listing) -> Survey:

@@ -53,8 +53,8 @@ def read_coco(info: FileInfo) -> Coco:
         for annotation in content["annotations"]:
             name = categories[annotation["category_id"]]
             annotations[annotation["image_id"]].append({**annotation, "name": name})
-        return Coco(list(content["images"]), list(categories.values()), annotations)
-    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        return Coco(list(content["images"]), list(dict.fromkeys(categories.values())), annotations)
+    except (RecursionError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
             f"Expected the annotations of COCO in {info.path!r}: an object with images, annotations and categories, "
             f"found something else ({type(error).__name__}: {error})."
@@ -76,21 +76,31 @@ def coco_rows(info: FileInfo, crops: bool = False) -> Iterator[tuple[int, Row | 
     The id of an image there is its ``image_id`` here: it is unique in one file, and file names are in all splits.
     """
     found, number = read_coco(info), 0
+    known = {_key(image) for image in found.images}
+    for key, of_image in found.annotations.items():
+        if key not in known:
+            yield from ((0, PassedOver("annotations of no image"), None) for _ in of_image)
     for image in found.images:
         number += 1
-        if not isinstance(image, dict) or not isinstance(image.get("id"), (int, str)):
+        if _key(image) is None:
             yield number, BadRow(f"expected the description of an image with an id, found {image!r:.100}"), None
             continue
         described = {"image_id" if name == "id" else name: value for name, value in image.items()}
         described |= {"uri": image.get("file_name")}
-        annotations = found.annotations.get(image.get("id"), ())
+        of_image = found.annotations.get(image.get("id"), ())
         if crops:
-            for box, annotation in enumerate(annotations, number):
+            for box, annotation in enumerate(of_image, number):
                 yield box, _box_row(annotation, described), None
-            number += len(annotations)
+            number += len(of_image)
         else:
-            names = {str(annotation["name"]) for annotation in annotations}
+            names = {str(annotation["name"]) for annotation in of_image}
             yield number, {**described, "label": sorted(names)}, None
+
+
+def _key(image: Any) -> int | str | None:
+    """The id of an image, or None for what describes none."""
+    key = image.get("id") if isinstance(image, dict) else None
+    return key if isinstance(key, (int, str)) else None
 
 
 def _box_row(annotation: Mapping[str, Any], image: Row) -> Row | BadRow | PassedOver:

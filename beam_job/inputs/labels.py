@@ -62,7 +62,7 @@ def as_label(value: Any, name: str, names: Sequence[str] | None = None) -> Label
     if isinstance(value, float):
         return value
     text = str(value)
-    if LINE_BREAKS.search(text) or any("\ud800" <= letter <= "\udfff" for letter in text):
+    if not text.strip() or LINE_BREAKS.search(text) or any("\ud800" <= letter <= "\udfff" for letter in text):
         raise BadReferenceError(f"expected {name} to be one line of Unicode text, found {text[:100]!r}")
     return text
 
@@ -92,7 +92,15 @@ def _as_text(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "backslashreplace")
     if isinstance(value, str):
-        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+        return _as_unicode(value)
     if isinstance(value, (bool, list, tuple, dict)):
-        return json.dumps(value, ensure_ascii=False, default=_as_text)
+        return _as_unicode(json.dumps(value, ensure_ascii=False, default=_as_text))
     return str(value)
+
+
+def _as_unicode(text: str) -> str:
+    """Text without lone surrogates: bytes that are not UTF-8, and what JSON spells so, are escaped."""
+    try:
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -115,7 +115,9 @@ class Manifest(Listing):
         return ManifestColumns.of(self.columns, known), itertools.chain(first, rows)
 
     def vocabulary(self) -> Sequence[str] | None:
-        return read_coco(storage.info_of(self.path)).names if self._is_coco else None
+        if not self._is_coco or self.columns.label_column is not None:
+            return None
+        return read_coco(storage.info_of(self.path)).names
 
     def units(self) -> Iterator[str]:
         yield self.path
@@ -173,7 +175,9 @@ class Manifest(Listing):
         """The label, the split, the group and the kept columns of a row."""
         split = _text(row, SPLIT) or self.split
         if split is not None and not is_split_name(split):
-            raise BadReferenceError(f"expected a split of letters, digits and underscores, found {split!r}")
+            raise BadReferenceError(
+                f"expected a split of a letter, then letters, digits and underscores, found {split!r}"
+            )
         value = row.get(names.label)
         label = as_label(_text(row, names.label) if isinstance(value, str) else value, names.label)
         return {"label": label, "split": split, "group": _text(row, GROUP), "kept": kept_of(row, names.kept)}
@@ -213,10 +217,12 @@ class Manifest(Listing):
                 yield from self._csv_rows(lines) if self._suffix == _CSV else _jsonl_rows(lines)
 
     def _csv_rows(self, lines: Lines) -> Iterator[tuple[int, Row | BadRow, Span]]:
-        first = next(iter(lines), "")
+        before = 0
+        while (first := next(iter(lines), "")) and not first.strip():
+            before += 1
         if vertex.is_csv(first):
             return vertex.csv_rows(itertools.chain([first], lines))
-        return csv_rows(lines, first, needed_columns(self.columns))
+        return csv_rows(lines, first, needed_columns(self.columns), before)
 
 
 def _jsonl_rows(lines: Lines) -> Iterator[tuple[int, Row | BadRow, Span]]:

@@ -66,7 +66,8 @@ class MetadataFolder(Listing):
         return [f"the examples are the rows of {names}", *(note for note in dict.fromkeys(notes) if note != plain)]
 
     def vocabulary(self) -> Sequence[str] | None:
-        return next(iter(self._manifests.values())).vocabulary()
+        found = [manifest.vocabulary() for manifest in self._manifests.values()]
+        return list(dict.fromkeys(name for names in found for name in names or ())) or None
 
     def units(self) -> Iterator[str]:
         yield from self._manifests
@@ -79,9 +80,13 @@ class MetadataFolder(Listing):
                 seen.add(posixpath.normpath(entry.uri) if storage.is_local(entry.uri) else entry.uri)
             yield entry
         kind = PassedOver(f"without a row in {posixpath.basename(unit)}")
-        for info in storage.list_files(storage.parent(manifest.path)):
-            if info.path not in seen and files.is_named(info.path):
-                yield kind
+        if not self.columns.crops:
+            others = (info.path for info in storage.list_files(storage.parent(manifest.path)))
+            yield from (kind for path in others if path not in seen and files.is_named(path))
+        if posixpath.dirname(unit) and unit == next(iter(self._manifests)):
+            folders = tuple(f"{storage.parent(one.path)}/" for one in self._manifests.values())
+            others = (info.path for info in storage.list_files(self.root))
+            yield from (kind for path in others if not path.startswith(folders) and files.is_named(path))
 
 
 def _manifests_in(root: str) -> list[str]:

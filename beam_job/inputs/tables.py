@@ -12,6 +12,8 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
+from beam_job.core.errors import InputError
+
 Row = Mapping[str, Any]
 # The first byte of a row in its file, and the first after it; None in an encoding in which they are not counted.
 Span = tuple[int, int] | None
@@ -69,7 +71,9 @@ class Lines:
         return None if start is None or self.offset is None else (start, self.offset)
 
 
-def csv_rows(lines: Lines, header: str, needed: Collection[str]) -> Iterator[tuple[int, Row | BadRow, Span]]:
+def csv_rows(
+    lines: Lines, header: str, needed: Collection[str], before: int = 0
+) -> Iterator[tuple[int, Row | BadRow, Span]]:
     """Line number, row and place of the rows of a CSV, whose first line names the columns.
 
     Cells without a name, such as the index that pandas writes, are left out. Blanks around cells do not count.
@@ -78,18 +82,26 @@ def csv_rows(lines: Lines, header: str, needed: Collection[str]) -> Iterator[tup
       lines: The lines after the first one.
       header: The first line.
       needed: Columns of which one must be there: the delimiter is the one with which it is.
+      before: Number of empty lines before the first one.
+
+    Raises:
+      InputError: two columns have one name.
     """
     delimiter = next((mark for mark in _DELIMITERS if not set(needed).isdisjoint(_names(header, mark))), _DELIMITERS[0])
     names = _names(header, delimiter)
-    reader = _csv_reader(itertools.chain(["\n"], lines), delimiter)
+    if twice := next((name for number, name in enumerate(names) if name and name in names[:number]), None):
+        raise InputError(f"Expected every column of a manifest once, found {twice!r:.100} twice in its first line.")
+    reader = _csv_reader(itertools.chain(["\n"] * (before + 1), lines), delimiter)
     while True:
-        start = lines.offset
+        start, line = lines.offset, reader.line_num
         try:
             cells = [cell.strip() for cell in next(reader)]
         except StopIteration:
             return
         except csv.Error as error:
-            yield reader.line_num, BadRow(f"expected a row of CSV, found {error}"), None
+            # A quote that is not closed takes all lines after it: each of them is lost.
+            for number in range(line + 1, reader.line_num + 1):
+                yield number, BadRow(f"expected a row of CSV, found {error} in the row from line {line + 1} on"), None
             continue
         if not cells:
             continue
@@ -127,13 +139,17 @@ def jsonl_rows(lines: Lines) -> Iterator[tuple[int, Row | BadRow, Span]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             yield number, BadRow(f"expected a JSON object, found {error}"), None
             continue
-        if isinstance(row, dict):
-            yield number, {plain_name(name): value for name, value in row.items()}, span
-        else:
+        if not isinstance(row, dict):
             yield number, BadRow(f"expected a JSON object, found {type(row).__name__}"), None
+            continue
+        named = {plain_name(name): value for name, value in row.items()}
+        if len(named) < len(row):
+            yield number, BadRow(f"expected names that differ in more than case, found {', '.join(row):.200}"), None
+        else:
+            yield number, named, span
 
 
 def plain_name(name: str) -> str:

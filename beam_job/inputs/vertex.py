@@ -42,12 +42,14 @@ def csv_rows(lines: Iterable[str]) -> Iterator[tuple[int, Row | BadRow, Span]]:
     """Line number and row of the rows ``[ML_USE,]URI[,LABEL...]``; several labels are a list."""
     reader = csv.reader(lines, skipinitialspace=True, strict=True)
     while True:
+        line = reader.line_num
         try:
             cells = [cell.strip() for cell in next(reader)]
         except StopIteration:
             return
         except csv.Error as error:
-            yield reader.line_num, BadRow(f"expected a row of CSV, found {error}"), None
+            for number in range(line + 1, reader.line_num + 1):
+                yield number, BadRow(f"expected a row of CSV, found {error} in the row from line {line + 1} on"), None
             continue
         if not any(cells):
             continue
@@ -77,9 +79,9 @@ def plain_row(row: Row) -> Row:
     many = row.get(_MANY)
     label: Any = _display_name(row.get(_ONE))
     if many is not None:
-        label = [_display_name(one) for one in many] if isinstance(many, list) else {_MANY: many}
+        label = list(map(_display_name, many)) if isinstance(many, list) else {_MANY: many}
     content = {"uri": uri} if text is None else {"text": text}
-    return {**content, "label": label, "split": _ML_USES.get(use)}
+    return {**content, "label": label, "split": _ML_USES.get(use, use or None)}
 
 
 def _is_number(cell: str) -> bool:
@@ -91,4 +93,5 @@ def _is_number(cell: str) -> bool:
 
 
 def _display_name(annotation: Any) -> Any:
-    return annotation.get(_NAME) if isinstance(annotation, Mapping) else None
+    """The name in an annotation; the annotation itself, which is no label, if it has none."""
+    return annotation.get(_NAME, annotation) if isinstance(annotation, Mapping) else annotation and {_ONE: annotation}

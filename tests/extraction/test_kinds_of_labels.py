@@ -206,10 +206,11 @@ def test_whole_numbers_are_classes_unless_they_are_said_to_be_targets(
     [
         (["a", "b", ["a", "b"], "c", 0.5, "d"], "class", {"2", "4"}, "--label_type"),
         ([["a"], "b", 0.5, {"x": 1}, [["a"]], [None]], "multi", {"2", "3", "4", "5"}, "expected"),
-        ([0.5, "7", "seven", [1], "1e99", "nan"], "target", {"2", "3", "4", "5"}, "float32"),
-        ([0.5, "a\nb", "\ud800", 3, True, 1], "auto", {"1", "2", "4"}, "expected"),
+        ([0.5, "7", "seven", [1], "1e99", "1_000"], "target", {"2", "3", "4", "5"}, "float32"),
+        ([0.5, "a\nb", "\ud800", 3, True, "nan"], "auto", {"1", "2", "4"}, "expected"),
+        (["a", " ", {"x": "y"}, "b", "c", "d"], "auto", {"1", "2"}, "expected"),
     ],
-    ids=["class", "multi", "target", "auto"],
+    ids=["class", "multi", "target", "auto", "blank"],
 )
 def test_a_label_of_another_kind_is_an_error_row(
     images: Path, tmp_path: Path, options: Options, labels: list[Any], label_type: str, bad: set[str], words: str
@@ -291,13 +292,17 @@ def test_only_some_classes(images: Path, tmp_path: Path, options: Options) -> No
 
 def test_classes_of_folders_in_a_tar_file(images: Path, tmp_path: Path, options: Options) -> None:
     """The folder that is the class is known before all others are, and damaged members stay rows."""
-    places = ("all/cat/a/0.jpg", "all/cat/b/1.jpg", "all/dog/2.jpg", "all/eel/3.jpg")
+    places = ("all/cat/a/0.jpg", "all/cat/dog/1.jpg", "all/dog/2.jpg", "all/eel/3.jpg")
     members = [(place, (images / f"{number}.jpg").read_bytes()) for number, place in enumerate(places)]
     write_tar(tmp_path / "some.tar", [*members, ("all/../out.jpg", members[0][1])])
     beam_job.extract(str(tmp_path / "some.tar"), str(tmp_path / "a"), classes="cat", **options)
     assert names_of(tmp_path / "a") == ["cat"]
     assert set(records_of(tmp_path / "a")) == {f"some.tar/{place}" for place in places[:2]}
     assert len(error_rows_of(tmp_path / "a")) == 1
+    found = beam_job.plan(str(tmp_path / "some.tar"), str(tmp_path / "dog"), classes="dog", **options)
+    beam_job.extract(str(tmp_path / "some.tar"), str(tmp_path / "dog"), classes="dog", **options)
+    assert set(records_of(tmp_path / "dog")) == {f"some.tar/{places[2]}"}, "the class is the folder below all"
+    assert found.total == 2  # with the row
     (tmp_path / "map.csv").write_text("cat,mammal\ndog,mammal\neel,fish\n")
     beam_job.extract(str(tmp_path / "some.tar"), str(tmp_path / "b"), label_map=str(tmp_path / "map.csv"), **options)
     assert names_of(tmp_path / "b") == ["fish", "mammal"]
@@ -311,11 +316,11 @@ def kept_of(output: Path, *names: str) -> list[tuple[str, ...]]:
 
 def test_columns_are_carried_to_the_output(images: Path, tmp_path: Path, options: Options) -> None:
     values: list[dict[str, Any]] = [
-        {"Name": "ä", "number": 3, "more": {"x": [1]}},
+        {"Name": "ä", "number": 3, "more": {"x": [1, "\ud800"]}},
         {"Name": None, "number": 2.5, "more": [True, "ö"]},
         {"Name": "", "number": 10**18, "more": None},
     ]
-    expected = [("ä", "3", '{"x": [1]}'), ("", "2.5", '[true, "ö"]'), ("", "1000000000000000000", "")]
+    expected = [("ä", "3", '{"x": [1, "\\ud800"]}'), ("", "2.5", '[true, "ö"]'), ("", "1000000000000000000", "")]
     manifest = jsonl(tmp_path, images, [{**value, "label": "a"} for value in values])
     given = {"keep_columns": "name,number,more", **options}
     beam_job.extract(manifest, str(tmp_path / "a"), **given)
@@ -463,8 +468,8 @@ def test_limits_do_not_depend_on_the_order_and_the_parts(found: list[tuple[str, 
         whole.add(ref)
         parts[place < cut].add(ref)
     parts[0].merge(parts[1])
-    limits = parts[0].limits()
-    assert limits == whole.limits()
+    limits = parts[0].limits(limit)
+    assert limits == whole.limits(limit)
     counts = Counter(ref.label for ref in refs if limits.takes(ref))
     assert counts == {label: min(limit, count) for label, count in Counter(ref.label for ref in refs).items()}
 

@@ -280,7 +280,10 @@ def test_all_columns_of_a_manifest(tmp_path: Path) -> None:
         ('{"label": "x"}', "expected a uri, found none"),
         ('{"uri": 3.5}', "expected uri to be text or an integer, found 3.5"),
         ('{"uri": "a.jpg", "label": true}', "expected label to be text or a number, found True"),
-        ('{"uri": "a.jpg", "split": "a/b"}', "expected a split of letters, digits and underscores, found 'a/b'"),
+        (
+            '{"uri": "a.jpg", "split": "a/b"}',
+            "expected a split of a letter, then letters, digits and underscores, found 'a/b'",
+        ),
         (r'{"uri": "a.jpg", "label": "\ud800"}', "expected label to be Unicode text"),
         (r'{"uri": "\ud800"}', "expected uri to be Unicode text"),
     ],

@@ -17,6 +17,7 @@ from PIL import Image
 import beam_job
 from beam_job.core.errors import InputError
 from beam_job.core.records import ExampleRef, PassedOver
+from beam_job.core.values import Names
 from beam_job.inputs.base import Columns, ExampleFiles, Listing, all_entries
 from beam_job.inputs.selection import open_source
 from tests.support.datasets import error_rows_of, records_of
@@ -368,3 +369,33 @@ def test_boxes_of_coco_are_examples(tmp_path: Path) -> None:
     assert page.count("data:image/jpeg") >= 5
     with pytest.raises(InputError, match="--crops goes with annotations of COCO"):
         beam_job.extract(str(tmp_path), str(tmp_path / "no"), crops=True)
+
+
+def test_what_is_wrong_with_a_csv_is_told_line_by_line(photos: Path) -> None:
+    """A quote that is not closed takes all lines after it, each of which is an example that is lost."""
+    rows = ["uri,label", "0.jpg,a", '1.jpg,"b', "2.jpg,c", "3.jpg,d"]
+    (photos / "a.csv").write_text("\n".join(rows))
+    found = refs(photos / "a.csv")
+    assert [ref.id for ref in found] == ["0.jpg", "a.csv:3", "a.csv:4", "a.csv:5"]
+    assert all("from line 3 on" in str(ref.problem) for ref in found[1:])
+    (photos / "b.csv").write_text("\n\nuri,label\n0.jpg,a\n1.jpg,a,b\n")
+    assert [(ref.id, ref.label) for ref in refs(photos / "b.csv")] == [("0.jpg", "a"), ("b.csv:5", None)]
+    (photos / "c.csv").write_text("uri,Label,label\n0.jpg,a,b\n")
+    with pytest.raises(InputError, match="every column of a manifest once, found 'label' twice"):
+        refs(photos / "c.csv")
+    deep = "[" * 100_000 + "]" * 100_000
+    lines = ['{"uri": "0.jpg", "label": "a"}', f'{{"uri": "1.jpg", "label": {deep}}}', '{"uri": "2.jpg", "Uri": "x"}']
+    (photos / "d.jsonl").write_text("\n".join(lines))
+    assert [ref.problem is None for ref in refs(photos / "d.jsonl")] == [True, False, False]
+
+
+def test_annotations_that_belong_nowhere_are_counted(tmp_path: Path) -> None:
+    path = coco(tmp_path, {1: "0.jpg"}, [(1, 17), (2, 17), (3, 18)])
+    found = entries(path)
+    assert [entry.kind for entry in found if isinstance(entry, PassedOver)] == ["annotations of no image"] * 2
+    assert [ref.label for ref in refs(path)] == [("cat",)]
+
+
+def test_bytes_that_are_not_utf_8_are_kept_readable(photos: Path) -> None:
+    (photos / "a.csv").write_bytes(b"uri,label,city\n0.jpg,a,Z\xfcrich\n")
+    assert [ref.kept for ref in refs(photos / "a.csv", keep_columns=Names(("city",)))] == [("Z\\xfcrich",)]

@@ -40,6 +40,11 @@ class ContainerFormat(abc.ABC):
         """Whether a file, or those that a pattern stands for, are of the format by their names."""
         return path.lower().endswith(cls.suffixes)
 
+    @classmethod
+    def describes(cls, name: str) -> bool:
+        """Whether a file of this name beside the files of the format is read with them."""
+        return False
+
     def __init__(self, columns: Columns) -> None:
         self.columns = columns
 

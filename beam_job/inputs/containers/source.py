@@ -80,7 +80,9 @@ class Containers(Container):
         others = Counter(
             kind_of(info.path).kind
             for info in _in_directory(self.path)
-            if info.path not in read and not _is_hidden(info)
+            if info.path not in read
+            and not _is_hidden(info)
+            and not self._format.describes(posixpath.basename(info.path))
         )
         if not others:
             return []

@@ -144,7 +144,7 @@ class Tar(ContainerFormat):
         if not self.columns.kept:
             return ()
         content = _object(_bytes(parts[_JSON])) if _JSON in parts else {}
-        return kept_of({key: _value_at(content, key) for key in self.columns.kept}, self.columns.kept)
+        return kept_of({key: _value_at(content, key, strict=False) for key in self.columns.kept}, self.columns.kept)
 
     def _label(self, parts: dict[str, _Member], example: _Member) -> Label:
         """What the members of a sample say of its label.
@@ -192,14 +192,20 @@ def _object(content: bytes) -> Any:
     """The content of a ``.json``."""
     try:
         return json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BadReferenceError(f"expected a .json with an object, found {error}") from None
 
 
-def _value_at(value: Any, key: str) -> Any:
-    """The value at a dotted path of an object; None where there is none."""
+def _value_at(value: Any, key: str, strict: bool = True) -> Any:
+    """The value at a dotted path of an object; None where there is none.
+
+    Raises:
+      BadReferenceError: the path leads through what is no object, and ``strict``.
+    """
     for name in key.split("."):
         if not isinstance(value, dict):
+            if not strict:
+                return None
             raise BadReferenceError(f"expected an object with {name!r} in the .json, found {type(value).__name__}")
         value = value.get(name)
         if value is None:

@@ -33,6 +33,8 @@ _FEATURES, _CLASS_LABEL, _NAMES = "features.json", "ClassLabel", "{}.labels.txt"
 # With the number of the file behind the suffix, as TFDS writes it, or without a suffix, as that of ImageNet.
 _NAMED = re.compile(r".*(\.tfrecords?(-[^/]*)?(\.gz)?|-[^/]+-of-\d{5}(\.gz)?)", re.DOTALL)
 _GZIP = b"\x1f\x8b"
+# So many records are looked at, to see which features there are.
+_CHECKED = 8
 # A longer file is cut into parts of about so many bytes.
 _LONGEST_WHOLE, _PART_BYTES = 2 * storage.STREAMED_BYTES, storage.STREAMED_BYTES
 
@@ -86,6 +88,10 @@ class TFRecord(ContainerFormat):
     def is_named(cls, path: str) -> bool:
         return bool(_NAMED.fullmatch(path.lower()))
 
+    @classmethod
+    def describes(cls, name: str) -> bool:
+        return name == _FEATURES or name.endswith(_NAMES.format(""))
+
     def vocabulary(self, info: FileInfo) -> Sequence[str] | None:
         described = self._described(info)
         return described.names if described else None
@@ -125,20 +131,25 @@ class TFRecord(ContainerFormat):
     def check_examples(self, infos: Sequence[FileInfo], files: ExampleFiles) -> None:
         for info in infos:
             with storage.open_stream(info, storage.LOOKED_BYTES) as file:
-                found = next(
-                    (record for _, record in salvaged_records(_plain(file)) if isinstance(record, bytes)), None
-                )
-            if found is None:
+                good = (record for _, record in salvaged_records(_plain(file)) if isinstance(record, bytes))
+                first = list(itertools.islice(good, _CHECKED))
+            if not first:
                 continue
             try:
-                features = parse_example(found)
+                features = {name: values for record in first for name, values in parse_example(record).items()}
             except ValueError:
                 raise InputError(f"Expected tf.train.Examples in {info.path!r}, found other records.") from None
+            known = ", ".join(features) or "none"
             if self._content_key(features, files) is None:
-                option, known = "text_column" if files.texts else "image_column", ", ".join(features) or "none"
+                option = "text_column" if files.texts else "image_column"
                 raise InputError(
                     f"Expected a feature with the examples in {info.path!r}, found {known}; name it with --{option}."
                 )
+            for name in self.columns.kept:
+                if name not in features:
+                    raise InputError(
+                        f"Expected a feature {name!r}, as --keep_columns says, in {info.path!r}, found {known}."
+                    )
             return
 
     def members(
