@@ -61,7 +61,7 @@ def _engine(engine: Mapping[str, Any]) -> str:
 
 def _class_table(splits: Mapping[str, Mapping[str, Any]]) -> Table:
     table = Table(box=None, header_style="bold")
-    table.add_column("class")
+    table.add_column("class" if any(content["classes"] for content in splits.values()) else "")
     for split in splits:
         table.add_column(split, justify="right")
     totals: dict[str, int] = {}

@@ -7,8 +7,6 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-import numpy as np
-
 from beam_job.core.errors import BadReferenceError
 
 # A label before it has an index: the name of a class, the names of several, a number, or None for no label.
@@ -18,7 +16,8 @@ StoredLabel = int | tuple[int, ...] | float
 NO_LABEL = -1
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_LARGEST = float(np.finfo(np.float32).max)
+# From here on, a number is rounded to no finite float32: half a step above the largest one, 2**128 - 2**104.
+_TOO_LARGE = 2.0**128 - 2.0**103
 _NAMES_SHOWN = 3
 
 
@@ -88,7 +87,7 @@ def are_numbers(names: Iterable[str]) -> bool:
 def _number(label: Label) -> float:
     if isinstance(label, float) or (isinstance(label, str) and _NUMBER.fullmatch(label)):
         value = float(label)
-        if abs(value) <= _LARGEST:
+        if abs(value) < _TOO_LARGE:
             return value
     raise BadReferenceError(f"expected a number that float32 can hold as the label, found {_shown(label)}")
 

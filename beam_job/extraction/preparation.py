@@ -107,7 +107,7 @@ def prepare(
         source=source,
         notes=notes,
         policy=policy.with_kind(kind),
-        is_counted=options.source.max_per_class is not None or (policy.labels.chooses and _has_folders(look)),
+        is_counted=options.source.max_per_class is not None or (policy.labels.chooses and _has_folders(look, policy)),
         numbering=Numbering(kind, given, policy.labels.wanted),
         stale=stale,
         earlier=earlier,
@@ -158,9 +158,10 @@ def _label_kind(options: ExtractOptions, source: Source, look: FirstLook, policy
     return kind
 
 
-def _has_folders(look: FirstLook) -> bool:
+def _has_folders(look: FirstLook, policy: RefPolicy) -> bool:
     """Whether labels are folders of a container, so that it must be known which folders all examples share."""
-    return any(isinstance(ref.label, str) and ref.label.startswith(FOLDER_LABEL) for ref in look.refs)
+    labels = map(policy.labels.found, look.refs)
+    return any(isinstance(label, str) and label.startswith(FOLDER_LABEL) for label in labels)
 
 
 def _label_notes(kind: LabelKind) -> list[str]:

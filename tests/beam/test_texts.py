@@ -230,7 +230,7 @@ def test_options_of_images_are_refused_for_texts_and_the_other_way_round(
         with pytest.raises(UsageError, match="is for image examples, and the model takes text examples"):
             beam_job.extract(str(table), str(tmp_path / "out"), **options, **model[0])
     for options in ({"max_text_bytes": "9"}, {"text_column": "body"}):
-        with pytest.raises(BeamJobError, match=r"is for text examples|goes with a .csv"):
+        with pytest.raises(BeamJobError, match=r"is for text examples|goes with a manifest"):
             beam_job.extract(str(few), str(tmp_path / "out"), **options, **small_model)
 
 

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 import beam_job
 from beam_job.core import naming
-from beam_job.core.errors import BeamJobError, InputError, UsageError
+from beam_job.core.errors import BadReferenceError, BeamJobError, InputError, UsageError
+from beam_job.core.labels import LabelKind, fitted
 from beam_job.core.records import ExampleRef
 from beam_job.extraction.limits import SmallestHashes
 from tests.support.datasets import comparable_files, error_rows_of, records_of
@@ -487,3 +488,14 @@ def test_folders_of_numbers_are_classes(images: Path, tmp_path: Path, options: O
 def test_names_that_are_none(images: Path, tmp_path: Path, options: Options, names: str) -> None:
     with pytest.raises(UsageError, match="--classes is written NAME"):
         beam_job.extract(str(images), str(tmp_path / "out"), classes=names, **options)
+
+
+@pytest.mark.parametrize("text", ["3.4028235e38", "-3.4028234663852886e38", "3.4028236e38", "1e39"])
+def test_a_number_is_what_float32_can_hold(text: str) -> None:
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(np.float32(text))
+    if finite:
+        assert np.isfinite(np.float32(fitted(text, LabelKind.TARGET)))
+    else:
+        with pytest.raises(BadReferenceError, match="float32 can hold"):
+            fitted(text, LabelKind.TARGET)
