@@ -221,7 +221,7 @@ class Manifest(Listing):
         while (first := next(iter(lines), "")) and not first.strip():
             before += 1
         if vertex.is_csv(first):
-            return vertex.csv_rows(itertools.chain([first], lines))
+            return vertex.csv_rows(itertools.chain(["\n"] * before, [first], lines))
         return csv_rows(lines, first, needed_columns(self.columns), before)
 
 

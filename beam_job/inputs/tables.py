@@ -91,26 +91,35 @@ def csv_rows(
     names = _names(header, delimiter)
     if twice := next((name for number, name in enumerate(names) if name and name in names[:number]), None):
         raise InputError(f"Expected every column of a manifest once, found {twice!r:.100} twice in its first line.")
-    reader = _csv_reader(itertools.chain(["\n"] * (before + 1), lines), delimiter)
+    start = lines.offset
+    for number, cells in csv_cells(itertools.chain(["\n"] * (before + 1), lines), delimiter):
+        span, start = lines.span_from(start), lines.offset
+        if isinstance(cells, BadRow):
+            yield number, cells, None
+        elif any(cells[len(names) :]):
+            yield number, BadRow(f"expected {len(names)} columns, found {len(cells) - len(names)} more"), None
+        else:
+            yield number, {name: cell for name, cell in zip(names, cells, strict=False) if name}, span
+
+
+def csv_cells(lines: Iterable[str], delimiter: str = ",") -> Iterator[tuple[int, list[str] | BadRow]]:
+    """Line number and cells of the rows of a CSV, without blanks around them; rows without cells are left out.
+
+    A quote that is not closed takes all lines after it: each of them is lost, and a row that cannot be parsed.
+    """
+    reader = _csv_reader(lines, delimiter)
     while True:
-        start, line = lines.offset, reader.line_num
+        before = reader.line_num
         try:
             cells = [cell.strip() for cell in next(reader)]
         except StopIteration:
             return
         except csv.Error as error:
-            # A quote that is not closed takes all lines after it: each of them is lost.
-            for number in range(line + 1, reader.line_num + 1):
-                yield number, BadRow(f"expected a row of CSV, found {error} in the row from line {line + 1} on"), None
+            for number in range(before + 1, reader.line_num + 1):
+                yield number, BadRow(f"expected a row of CSV, found {error} in the row from line {before + 1} on")
             continue
-        if not cells:
-            continue
-        if any(cells[len(names) :]):
-            problem = f"expected {len(names)} columns, found {len(cells) - len(names)} more"
-            yield reader.line_num, BadRow(problem), None
-        else:
-            row = {name: cell for name, cell in zip(names, cells, strict=False) if name}
-            yield reader.line_num, row, lines.span_from(start)
+        if cells:
+            yield reader.line_num, cells
 
 
 def _csv_reader(lines: Iterable[str], delimiter: str) -> Any:

@@ -10,7 +10,7 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from beam_job.inputs.tables import BadRow, Row, Span
+from beam_job.inputs.tables import BadRow, Row, Span, csv_cells
 
 # What Vertex AI calls the splits, and what they are called otherwise; UNASSIGNED is none.
 _ML_USES = {
@@ -40,16 +40,9 @@ def is_csv(first_line: str) -> bool:
 
 def csv_rows(lines: Iterable[str]) -> Iterator[tuple[int, Row | BadRow, Span]]:
     """Line number and row of the rows ``[ML_USE,]URI[,LABEL...]``; several labels are a list."""
-    reader = csv.reader(lines, skipinitialspace=True, strict=True)
-    while True:
-        line = reader.line_num
-        try:
-            cells = [cell.strip() for cell in next(reader)]
-        except StopIteration:
-            return
-        except csv.Error as error:
-            for number in range(line + 1, reader.line_num + 1):
-                yield number, BadRow(f"expected a row of CSV, found {error} in the row from line {line + 1} on"), None
+    for number, cells in csv_cells(lines):
+        if isinstance(cells, BadRow):
+            yield number, cells, None
             continue
         if not any(cells):
             continue
@@ -58,10 +51,10 @@ def csv_rows(lines: Iterable[str]) -> Iterator[tuple[int, Row | BadRow, Span]]:
             split, cells = _ML_USES.get(cells[0].lower()), cells[1:]
         labels = [cell for cell in cells[1:] if cell]
         if sum(map(_is_number, labels)) >= _NUMBERS_OF_A_BOX:
-            yield reader.line_num, BadRow("expected labels, found a box; rows of object detection are not read"), None
+            yield number, BadRow("expected labels, found a box; rows of object detection are not read"), None
             continue
         label = labels if len(labels) > 1 else next(iter(labels), None)
-        yield reader.line_num, {"uri": next(iter(cells), None), "label": label, "split": split}, None
+        yield number, {"uri": next(iter(cells), None), "label": label, "split": split}, None
 
 
 def plain_row(row: Row) -> Row:

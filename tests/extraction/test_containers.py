@@ -436,13 +436,29 @@ def test_a_container_without_an_example_is_told(tmp_path: Path, options: Options
         beam_job.extract(str(tmp_path / "0.tar"), str(tmp_path / "out"), **options)
 
 
+def tables_of_lists(folder: Path) -> None:
+    """Parquet files with a list of labels, or none, in each row."""
+    for number in range(12):
+        found = members(number, 40)
+        rows = zip(found[::2], found[1::2], strict=True)
+        lists = [[content.decode()] * (place % 3) + ["all"] for place, (_, (_, content)) in enumerate(rows)]
+        table = pa.table({"image": [content for _, content in found[::2]], "labels": lists})
+        parquet.write_table(table, folder / f"{number:02d}.parquet", row_group_size=10)
+
+
 @pytest.mark.heavy
 @pytest.mark.timeout(900)
-def test_a_run_killed_at_any_point_is_resumed_to_the_same_bytes(small_model: dict[str, str], tmp_path: Path) -> None:
-    folder = tmp_path / "tars"
+@pytest.mark.parametrize("kind", ["tar", "parquet"])
+def test_a_run_killed_at_any_point_is_resumed_to_the_same_bytes(
+    small_model: dict[str, str], tmp_path: Path, kind: str
+) -> None:
+    folder = tmp_path / "containers"
     folder.mkdir()
-    for number in range(12):
-        write_tar(folder / f"{number:02d}.tar", members(number, 40))
+    if kind == "parquet":
+        tables_of_lists(folder)
+    else:
+        for number in range(12):
+            write_tar(folder / f"{number:02d}.tar", members(number, 40))
     options = [f"--{name}={value}" for name, value in small_model.items()]
     check_killed_runs([f"--input={folder}", "--engine=openvino", *options], tmp_path, max(4, KILLS // 10))
 

@@ -24,15 +24,6 @@ pytestmark = pytest.mark.timeout(300)
 CLASSES = ("red", "green", "blue")
 
 
-@pytest.fixture(scope="module")
-def pixels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A model whose features are the pixels of an image of 8x8."""
-    image = tf.keras.Input((8, 8, 3))
-    path = tmp_path_factory.mktemp("pixels") / "pixels.keras"
-    tf.keras.Model(image, tf.keras.layers.Flatten()(image)).save(path)
-    return {"model": str(path), "input_range": "0,1", "engine": "tensorflow"}
-
-
 def extract(root: Path, rows: list[tuple[np.ndarray, Any]], options: dict[str, str]) -> Path:
     """A dataset of images with these labels."""
     (root / "in").mkdir()

@@ -262,15 +262,6 @@ def gray(level: int, noise: np.random.Generator) -> np.ndarray:
     return np.clip(level + noise.normal(0, 20, (8, 8)), 0, 255).astype(np.uint8)
 
 
-@pytest.fixture(scope="module")
-def pixels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A model whose features are the pixels of an image of 8x8."""
-    image = tf.keras.Input((8, 8, 3))
-    path = tmp_path_factory.mktemp("pixels") / "pixels.keras"
-    tf.keras.Model(image, tf.keras.layers.Flatten()(image)).save(path)
-    return {"model": str(path), "input_range": "0,1", "engine": "tensorflow"}
-
-
 def two_classes(count: int, noise: np.random.Generator, labels: tuple[str, str] = ("a", "b")) -> list[Any]:
     return [(gray(60 + 130 * (number % 2), noise), labels[number % 2]) for number in range(count)]
 
