@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import datasets
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from pyarrow import parquet
 
 import beam_job
 from beam_job.core import naming
@@ -349,3 +353,29 @@ def test_a_model_of_sounds_is_inspected(model: tuple[str, sounds.Ear], windows: 
     clear = beam_job.inspect_model(model[0], layer="output_1:avg", sample_rate=RATE)
     assert clear.features == {"feature": (32,)}
     assert not clear.needed
+
+
+@pytest.mark.parametrize("kind", ["tar", "zip", "parquet"])
+def test_sounds_in_containers_give_the_features_of_loose_files(
+    folder: Path, model: tuple[str, sounds.Ear], tmp_path: Path, kind: str
+) -> None:
+    """Sounds of all formats; the table has the schema of datasets, with its own column of sounds."""
+    options = {"model": model[0], **FRAMES}
+    loose = sorted(path for path in folder.rglob("*") if path.is_file())
+    if kind == "parquet":
+        features = datasets.Features({"audio": datasets.Audio(), "label": datasets.Value("string")})
+        rows = [{"audio": {"bytes": path.read_bytes(), "path": path.name}, "label": path.parent.name} for path in loose]
+        parquet.write_table(pa.Table.from_pylist(rows, schema=features.arrow_schema), tmp_path / "set.parquet")
+        paths = {f"set.parquet/{number}": path for number, path in enumerate(loose)}
+    else:
+        shutil.make_archive(str(tmp_path / "set"), kind, folder)
+        paths = {f"set.{kind}/{path.relative_to(folder)}": path for path in loose}
+    beam_job.extract(str(folder), str(tmp_path / "a"), **options)
+    result = beam_job.extract(str(tmp_path / f"set.{kind}"), str(tmp_path / "b"), **options)
+    assert result.records == len(loose)
+    expected, found = records_of(tmp_path / "a"), records_of(tmp_path / "b")
+    assert set(found) == set(paths)
+    for name, path in paths.items():
+        record = expected[str(path.relative_to(folder))]
+        np.testing.assert_array_equal(found[name]["feature"], record["feature"])
+        assert found[name]["label"] == record["label"]
