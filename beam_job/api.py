@@ -36,7 +36,7 @@ def extract(
     """Extracts the features of examples into a dataset; the same as ``beam-job extract``.
 
     Args:
-      input: A directory with a folder per class, a glob, or a .csv or .jsonl manifest.
+      input: A directory with a folder per class, a glob, a manifest, a file of texts, or containers.
       output: The dataset's directory; must be empty, unless ``overwrite`` or ``resume`` is true.
       beam_options: Beam's own options, such as ``["--runner=FlinkRunner"]``.
       progress: Whether to show the progress on stderr.

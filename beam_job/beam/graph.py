@@ -7,13 +7,13 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.utils.shared import Shared
 
+from beam_job.beam.counting import LimitClasses
 from beam_job.beam.transforms import (
     ComputeLayout,
     ComputePieceLayout,
     ExtractPieces,
     ExtractShards,
     FinaliseDataset,
-    LimitClasses,
     ListExamples,
     SettleShards,
 )

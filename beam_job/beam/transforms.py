@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -15,6 +14,7 @@ from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_job.beam import blocks
+from beam_job.beam.counting import CountPieces
 from beam_job.beam.workers import ExtractBatchFn, ExtractPiecesFn, ExtractShardsFn
 from beam_job.core import naming
 from beam_job.core.naming import ShardName
@@ -29,17 +29,15 @@ from beam_job.core.options import (
     SourceOptions,
     WorkOptions,
 )
-from beam_job.core.records import ExampleRef, PassedOver, Piece, ShardReceipt
+from beam_job.core.records import ExampleRef, Piece, ShardReceipt
 from beam_job.core.sharding import stable_hash
 from beam_job.dataset import target
 from beam_job.dataset.labels import LabelVocabulary, Numbering
 from beam_job.engines.selection import choose_engine
 from beam_job.extraction.config import ExtractionConfig, make_config
 from beam_job.extraction.finalisation import RunDescription, finalise
-from beam_job.extraction.folders import name_below
 from beam_job.extraction.layout import DatasetLayout, PieceSummary, Tally, make_layout
-from beam_job.extraction.limits import ClassLimits, SmallestHashes
-from beam_job.extraction.pieces import PieceWork, count_piece
+from beam_job.extraction.pieces import PieceWork
 from beam_job.extraction.policy import RefPolicy
 from beam_job.extraction.settling import pieces_to_save, save_piece, settle_shard
 from beam_job.extraction.shards import duplicate_ids
@@ -71,21 +69,6 @@ class ListExamples(beam.PTransform):  # type: ignore[misc]
             | "List refs" >> beam.FlatMap(_ref_blocks, self.source, self.files, self.policy).with_output_types(bytes)
             # block of ExampleRef with splits
         )
-
-
-@dataclasses.dataclass
-class LimitClasses(beam.PTransform):  # type: ignore[misc]
-    """Blocks of refs -> the same, with at most so many of each class in each split."""
-
-    policy: RefPolicy
-    limit: int
-
-    def expand(self, refs: Any) -> Any:
-        limits = refs | "Smallest hashes" >> beam.CombineGlobally(_LimitsFn(self.limit, name_below))
-        # ClassLimits
-        return refs | "Leave out the rest" >> beam.Map(
-            _limited, self.policy, beam.pvalue.AsSingleton(limits)
-        ).with_output_types(bytes)
 
 
 @dataclasses.dataclass
@@ -146,15 +129,7 @@ class ExtractPieces(beam.PTransform):  # type: ignore[misc]
         )
         limits = []
         if self.work.is_counted:
-            counted = (
-                pieces
-                | "Count pieces" >> beam.Map(_count, self.work)
-                # SmallestHashes
-                | "Smallest hashes"
-                >> beam.CombineGlobally(_LimitsFn(self.work.limit, self.work.policy.labels.name_below))
-                # ClassLimits
-            )
-            limits.append(beam.pvalue.AsSingleton(counted))
+            limits.append(beam.pvalue.AsSingleton(pieces | "Count pieces" >> CountPieces(self.work)))
         return pieces | "Extract pieces" >> beam.ParDo(ExtractPiecesFn(self.config, self.shared, self.work), *limits)
         # PieceSummary
 
@@ -296,17 +271,6 @@ def _numbered_pieces(_: bytes, source: Container) -> Iterator[tuple[int, Piece]]
     return enumerate(source.pieces())
 
 
-def _limited(block: bytes, policy: RefPolicy, limits: ClassLimits) -> bytes:
-    refs, passed_over = blocks.unpack_all(block)
-    limited = policy.with_limits(limits)
-    before = (PassedOver(kind) for kind, count in passed_over.items() for _ in range(count))
-    return blocks.pack(itertools.chain(map(limited.limited, refs), before))
-
-
-def _count(numbered: tuple[int, Piece], work: PieceWork) -> SmallestHashes:
-    return count_piece(work, numbered[1])
-
-
 def _shard_names(layout: DatasetLayout) -> Iterator[str]:
     return map(str, layout.shard_names())
 
@@ -383,33 +347,6 @@ class _TallyPiecesFn(_SumTalliesFn):
     def add_input(self, tally: Tally, piece: PieceSummary) -> Tally:
         tally.add_piece(piece)
         return tally
-
-
-class _LimitsFn(beam.CombineFn):  # type: ignore[misc]
-    """Blocks of refs, or what was counted of them -> ClassLimits."""
-
-    def __init__(self, limit: int | None, name: Callable[[str, int], str | None]) -> None:
-        self._limit, self._name = limit, name
-
-    def create_accumulator(self) -> SmallestHashes:
-        return SmallestHashes(self._limit)
-
-    def add_input(self, found: SmallestHashes, element: bytes | SmallestHashes) -> SmallestHashes:
-        if isinstance(element, SmallestHashes):
-            found.merge(element)
-        else:
-            for ref in blocks.unpack(element):
-                found.add(ref)
-        return found
-
-    def merge_accumulators(self, parts: Iterable[SmallestHashes]) -> SmallestHashes:
-        total = self.create_accumulator()
-        for part in parts:
-            total.merge(part)
-        return total
-
-    def extract_output(self, found: SmallestHashes) -> ClassLimits:
-        return found.limits(self._limit, self._name)
 
 
 class _GroupFn(beam.DoFn):  # type: ignore[misc]

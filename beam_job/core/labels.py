@@ -120,8 +120,3 @@ def no_label(kind: LabelKind) -> StoredLabel:
     if kind is LabelKind.TARGET:
         return math.nan
     return NO_LABEL if kind is LabelKind.CLASS else (NO_LABEL,)
-
-
-def all_names(labels: Iterable[Label]) -> set[str]:
-    """The names of all classes in some labels."""
-    return {name for label in labels for name in names_in(label)}

@@ -45,7 +45,7 @@ class SmallestHashes:
         Args:
           limit: How many examples of a class are taken in each split; None if only the labels are of interest.
         """
-        self._limit = limit or 1
+        self._limit = limit
         # Heaps whose first item is the largest hash, negated.
         self._heaps: defaultdict[tuple[str, str | None], list[int]] = defaultdict(list)
 
@@ -62,17 +62,16 @@ class SmallestHashes:
         for key, heap in other._heaps.items():
             self._push(key, heap)
 
-    def limits(self, limit: int | None, name: Callable[[str, int], str | None] = name_below) -> ClassLimits:
+    def limits(self, name: Callable[[str, int], str | None] = name_below) -> ClassLimits:
         """What is known when all examples have been counted.
 
         Args:
-          limit: How many examples of a class are taken in each split; None for all.
           name: Gives the class in the dataset that a label stands for below so many shared folders; None for none.
         """
         shared = len(shared_folders(label for _, label in self._heaps if label is not None))
-        if limit is None:
+        if self._limit is None:
             return ClassLimits({}, shared)
-        by_class = SmallestHashes(limit)
+        by_class = SmallestHashes(self._limit)
         for (split, label), heap in self._heaps.items():
             found = None if label is None else name(label, shared)
             if label is None or found is not None:
@@ -82,7 +81,7 @@ class SmallestHashes:
     def _push(self, key: tuple[str, str | None], negated: Iterable[int]) -> None:
         heap = self._heaps[key]
         for value in negated:
-            if len(heap) < self._limit:
+            if len(heap) < (self._limit or 1):
                 heapq.heappush(heap, value)
             elif value > heap[0]:
                 heapq.heapreplace(heap, value)

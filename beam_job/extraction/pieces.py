@@ -109,7 +109,8 @@ def extract_piece(
       BeamJobError: what ends the piece; the message names it.
     """
     config, key = extractor.config, piece_key(piece)
-    known = known_piece(config, work, piece)
+    fingerprint = piece_fingerprint(config, work, piece)
+    known = known_piece(config, work, piece, fingerprint)
     if known is not None and not (config.retry_errors and any(shard.error_rows for shard in known.shards.values())):
         examples = sum(shard.examples for shard in known.shards.values())
         logger.info("%s: already extracted, %d examples", piece.uri, examples)
@@ -117,7 +118,7 @@ def extract_piece(
         return _summary(number, key, known), list(known.shards.values())
     try:
         with target.writing(config.output, piece.name):
-            staged = _extract(extractor, work, piece)
+            staged = _extract(extractor, work, piece, fingerprint)
             return _summary(number, key, staged), list(staged.shards.values())
     except BeamJobError:
         raise
@@ -128,16 +129,16 @@ def extract_piece(
         raise JobFailedError(f"{piece.uri}: {type(error).__name__}: {words}") from error
 
 
-def _fingerprint(config: ExtractionConfig, work: PieceWork, piece: Piece) -> str:
+def piece_fingerprint(config: ExtractionConfig, work: PieceWork, piece: Piece) -> str:
     """Hash over everything that decides the shards of a piece, but their names and the numbers of their labels."""
     place = {name: value for name, value in dataclasses.asdict(piece).items() if name != "uri"}
     told = [work.source.reading(), work.source.description(piece), work.numbering.given]
     return digest_of([config.identity_digest, place, work.policy.to_json(), told])
 
 
-def known_piece(config: ExtractionConfig, work: PieceWork, piece: Piece) -> StagedPiece | None:
+def known_piece(config: ExtractionConfig, work: PieceWork, piece: Piece, fingerprint: str) -> StagedPiece | None:
     """The receipts of a piece that was extracted before: staged, or those of the shards that were made of it."""
-    output, key, fingerprint = config.output, piece_key(piece), _fingerprint(config, work, piece)
+    output, key = config.output, piece_key(piece)
     staged = staging.find_staged(output, key, fingerprint)
     if staged is not None:
         return staged
@@ -200,9 +201,8 @@ class _Stream:
             yield ref, content
 
 
-def _extract(extractor: Extractor, work: PieceWork, piece: Piece) -> StagedPiece:
+def _extract(extractor: Extractor, work: PieceWork, piece: Piece, fingerprint: str) -> StagedPiece:
     start, times, config, key = time.perf_counter(), StageTimes(), extractor.config, piece_key(piece)
-    fingerprint = _fingerprint(config, work, piece)
     logger.info("%s: begins", piece.uri)
     stream = _Stream(work, piece, times)
     schema = config.schema()

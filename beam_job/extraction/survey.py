@@ -21,7 +21,15 @@ from beam_job.extraction.config import ExtractionConfig
 from beam_job.extraction.extractor import Extractor
 from beam_job.extraction.layout import DatasetLayout, PieceSummary, Tally, make_layout
 from beam_job.extraction.limits import ClassLimits, SmallestHashes
-from beam_job.extraction.pieces import PieceWork, count_piece, known_piece, piece_key, piece_work, taken_members
+from beam_job.extraction.pieces import (
+    PieceWork,
+    count_piece,
+    known_piece,
+    piece_fingerprint,
+    piece_key,
+    piece_work,
+    taken_members,
+)
 from beam_job.extraction.preparation import Preparation
 from beam_job.extraction.shards import duplicate_ids
 from beam_job.inputs.base import Container, Listing, all_entries
@@ -66,17 +74,16 @@ def survey(run: Preparation) -> Survey:
 
 def _limits(run: Preparation) -> ClassLimits:
     """What must be counted before examples are taken."""
-    limit = run.options.source.max_per_class
-    counted = SmallestHashes(limit)
+    counted = SmallestHashes(run.options.source.max_per_class)
     if isinstance(run.source, Container):
         work = piece_work(run, run.source)
         for piece in run.source.pieces():
             counted.merge(count_piece(work, piece))
-        return counted.limits(limit, run.policy.labels.name_below)
+        return counted.limits(run.policy.labels.name_below)
     assert isinstance(run.source, Listing)
     for ref in _refs(run, run.source):
         counted.add(ref)
-    return counted.limits(limit)
+    return counted.limits()
 
 
 def _survey_refs(run: Preparation, source: Listing) -> Survey:
@@ -110,7 +117,7 @@ def _survey_pieces(run: Preparation, source: Container) -> Survey:
     gone = {key: sum(map(len, _ids_of(run.config, names))) for key, names in work.earlier.items()}
     for number, piece in enumerate(source.pieces()):
         key, before = piece_key(piece), gone.pop(piece_key(piece), 0)
-        known = known_piece(run.config, work, piece) if earlier else None
+        known = known_piece(run.config, work, piece, piece_fingerprint(run.config, work, piece)) if earlier else None
         if known is not None:
             failed = any(receipt.error_rows for receipt in known.shards.values())
             counts["retried" if run.config.retry_errors and failed else "carried_over"] += before

@@ -54,7 +54,7 @@ def save_head(path: str, dataset: Dataset, head: Any, goal: Goal, feature: str |
       path: A directory that does not exist yet.
       dataset: The dataset that the head was trained on.
       head: A Keras model from float32 [B, D] to float32 [B, C], or [B, 1] for numbers.
-      goal: What the head has learnt.
+      goal: What the head was trained for.
       feature: Which of several stored features the head takes.
 
     Raises:

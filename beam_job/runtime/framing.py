@@ -95,7 +95,7 @@ def salvaged_records(
             yield place, DamagedRecord(f"the checksum of record {number} is wrong") if damaged else data
         number += 1
     if end is not None and ahead.peek(1) and not ahead.begins_record():
-        # Whoever reads the next part passes over this too, and cannot know that a record is lost.
+        # The next part passes over this too, where it is not known that a record is lost.
         yield ahead.position, DamagedRecord(f"record {number} is damaged, or its length is")
 
 

@@ -469,8 +469,8 @@ def test_limits_do_not_depend_on_the_order_and_the_parts(found: list[tuple[str, 
         whole.add(ref)
         parts[place < cut].add(ref)
     parts[0].merge(parts[1])
-    limits = parts[0].limits(limit)
-    assert limits == whole.limits(limit)
+    limits = parts[0].limits()
+    assert limits == whole.limits()
     counts = Counter(ref.label for ref in refs if limits.takes(ref))
     assert counts == {label: min(limit, count) for label, count in Counter(ref.label for ref in refs).items()}
 

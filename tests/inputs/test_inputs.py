@@ -407,11 +407,11 @@ def test_an_invalid_csv_row_affects_only_its_example(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", "picture,label\nx,y\n", "found picture, label; name the column"),
+        ("a.csv", "photo,label\nx,y\n", "found photo, label; name the column"),
         ("a.csv", "", "has no rows"),
         ("a.csv", "uri,label\n", "has no rows"),
         ("a.jsonl", "", "has no rows"),
-        ("a.jsonl", '{"picture": "x"}\n', "found picture"),
+        ("a.jsonl", '{"photo": "x"}\n', "found photo"),
     ],
 )
 def test_an_invalid_manifest_is_refused_at_launch(tmp_path: Path, name: str, content: str, message: str) -> None:

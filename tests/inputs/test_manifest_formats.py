@@ -177,10 +177,10 @@ def coco(folder: Path, images: dict[int, str], shown: list[tuple[int, int]]) -> 
 
 
 def test_annotations_of_coco(tmp_path: Path, small_model: dict[str, str]) -> None:
-    pictures = tmp_path / "val2017"
-    pictures.mkdir()
+    photographs = tmp_path / "val2017"
+    photographs.mkdir()
     for number in range(4):
-        (pictures / f"{number}.jpg").write_bytes(jpeg(photograph(40, 40, number)))
+        (photographs / f"{number}.jpg").write_bytes(jpeg(photograph(40, 40, number)))
     path = coco(
         tmp_path / "annotations",
         {139: "0.jpg", 285: "1.jpg", 632: "2.jpg", 724: "3.jpg"},
@@ -188,18 +188,18 @@ def test_annotations_of_coco(tmp_path: Path, small_model: dict[str, str]) -> Non
     )
     found = refs(path)
     assert [(ref.id, ref.uri, ref.label) for ref in found] == [
-        ("0.jpg", str(pictures / "0.jpg"), ("cat", "dog")),
-        ("1.jpg", str(pictures / "1.jpg"), ("person",)),
-        ("2.jpg", str(pictures / "2.jpg"), ("dog",)),
-        ("3.jpg", str(pictures / "3.jpg"), ()),
+        ("0.jpg", str(photographs / "0.jpg"), ("cat", "dog")),
+        ("1.jpg", str(photographs / "1.jpg"), ("person",)),
+        ("2.jpg", str(photographs / "2.jpg"), ("dog",)),
+        ("3.jpg", str(photographs / "3.jpg"), ()),
     ]
     assert [ref.id for ref in refs(path, id_column="image_id")] == ["139", "285", "632", "724"]
     beam_job.extract(str(path), str(tmp_path / "out"), **small_model)
     assert (tmp_path / "out/label.labels.txt").read_text().split() == ["person", "cat", "dog"]
     assert beam_job.verify(str(tmp_path / "out")).problems == ()
     (tmp_path / "elsewhere").mkdir()
-    for picture in pictures.iterdir():
-        picture.rename(tmp_path / "elsewhere" / picture.name)
+    for path_of_one in photographs.iterdir():
+        path_of_one.rename(tmp_path / "elsewhere" / path_of_one.name)
     assert refs(path, root=str(tmp_path / "elsewhere"))[0].uri == str(tmp_path / "elsewhere" / "0.jpg")
 
 
@@ -232,8 +232,8 @@ def test_other_json_is_refused(tmp_path: Path, content: str) -> None:
 
 
 def test_columns_of_a_manifest_that_are_called_otherwise(photos: Path) -> None:
-    (photos / "a.csv").write_text("picture,kind,key,more\n0.jpg,x,one,1\n1.jpg,y,two,2\n")
-    found = refs(photos / "a.csv", image_column="Picture", label_column="kind", id_column="key")
+    (photos / "a.csv").write_text("photo,kind,key,more\n0.jpg,x,one,1\n1.jpg,y,two,2\n")
+    found = refs(photos / "a.csv", image_column="Photo", label_column="kind", id_column="key")
     assert [(ref.id, Path(ref.uri).name, ref.label) for ref in found] == [("one", "0.jpg", "x"), ("two", "1.jpg", "y")]
     (photos / "b.csv").write_text("path,category\n0.jpg,x\n")
     # The column is the same one for all rows, whichever of them have it.
@@ -248,7 +248,7 @@ def test_columns_of_a_manifest_that_are_called_otherwise(photos: Path) -> None:
     with pytest.raises(InputError, match="name the column that holds the paths with --image_column"):
         refs(photos / "c.csv")
     with pytest.raises(InputError, match="Expected a column 'knid' in the manifest"):
-        refs(photos / "a.csv", image_column="picture", label_column="knid")
+        refs(photos / "a.csv", image_column="photo", label_column="knid")
 
 
 def test_the_root_of_relative_paths(photos: Path, tmp_path: Path) -> None:
@@ -306,12 +306,12 @@ def test_boxes_of_coco_are_examples(tmp_path: Path) -> None:
     """The features of a crop are those of the same part of the decoded image, also of one that is turned."""
     pixels = tf.keras.Sequential([tf.keras.Input((8, 8, 3)), tf.keras.layers.Flatten()])
     pixels.save(tmp_path / "pixels.keras")
-    pictures = [photograph(60, 48, number) for number in range(2)]
-    for number, picture in enumerate(pictures):
-        Image.fromarray(picture).save(tmp_path / f"{number}.png")
+    photographs = [photograph(60, 48, number) for number in range(2)]
+    for number, pixels_of_one in enumerate(photographs):
+        Image.fromarray(pixels_of_one).save(tmp_path / f"{number}.png")
     turned = Image.Exif()
     turned[0x0112] = 6
-    Image.fromarray(pictures[0]).save(tmp_path / "2.jpg", quality=95, exif=turned)
+    Image.fromarray(photographs[0]).save(tmp_path / "2.jpg", quality=95, exif=turned)
     boxes = {
         "0.png": [(1, 2, 10, 20), (0.4, 0.6, 7.5, 7.5), (40, 30, 100, 100)],
         "1.png": [(5, 5, 8, 8), (200, 5, 8, 8), (5.5, 5.5, 0, 0), "odd", "odd", "crowd"],
@@ -354,10 +354,10 @@ def test_boxes_of_coco_are_examples(tmp_path: Path) -> None:
     }
     upright = np.rot90(tf.io.decode_jpeg((tmp_path / "2.jpg").read_bytes()).numpy(), -1)
     parts = {
-        "0.png/0": pictures[0][2:22, 1:11],
-        "0.png/1": pictures[0][0:9, 0:8],
-        "0.png/2": pictures[0][30:, 40:],
-        "1.png/3": pictures[1][5:13, 5:13],
+        "0.png/0": photographs[0][2:22, 1:11],
+        "0.png/1": photographs[0][0:9, 0:8],
+        "0.png/2": photographs[0][30:, 40:],
+        "1.png/3": photographs[1][5:13, 5:13],
         "2.jpg/9": upright[2:22, 1:11],
     }
     for name, part in parts.items():

@@ -93,13 +93,10 @@ class TFRecord(ContainerFormat):
         return name == _FEATURES or name.endswith(_NAMES.format(""))
 
     def vocabulary(self, info: FileInfo) -> Sequence[str] | None:
-        described = self._described(info)
+        described = self.description(info)
         return described.names if described else None
 
-    def description(self, info: FileInfo) -> Any:
-        return self._described(info)
-
-    def _described(self, info: FileInfo) -> _Labels | None:
+    def description(self, info: FileInfo) -> _Labels | None:
         """What TFDS says of the labels beside a file, or None where it says nothing, or nothing that is understood."""
         folder = storage.parent(info.path)
         try:
@@ -155,7 +152,7 @@ class TFRecord(ContainerFormat):
     def members(
         self, piece: Piece, files: ExampleFiles, contents: bool = True, request_bytes: int = storage.STREAMED_BYTES
     ) -> Iterator[Content | PassedOver]:
-        labels = self._described(info_of(piece)) or _Labels(self.columns.label_column, None, False)
+        labels = self.description(info_of(piece)) or _Labels(self.columns.label_column, None, False)
         with _opened(piece, request_bytes) as file:
             records = enumerate(_records(piece, file))
             while True:

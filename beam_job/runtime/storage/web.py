@@ -115,7 +115,7 @@ class WebFileSystem:
             now, has_ranges = _described(info.path)
             if now.version != info.version:
                 raise OSError(f"the file has changed since it was listed (was {info.version}, now {now.version})")
-            return has_ranges and info.size >= 0
+            return has_ranges
 
     def _range_of(self, path: str, start: int, length: int) -> BinaryIO:
         return self._fetched(path, (start, length))
